@@ -1,0 +1,1 @@
+"""The whole dance for one guest, from source to published result."""

@@ -1,0 +1,1 @@
+"""The guest's disk from inside: its file systems, through an engine."""

@@ -1,0 +1,109 @@
+"""The virtual machine as such: what any source describes and any target writes down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Firmware(StrEnum):
+    """How the machine starts."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class Bus(StrEnum):
+    """The kind of controller that a disk or drive hangs on."""
+
+    IDE = "ide"
+    SCSI = "scsi"
+    SATA = "sata"
+    NVME = "nvme"
+    FLOPPY = "floppy"
+
+
+class DiskFormat(StrEnum):
+    """Image formats by the name that qemu-img gives them."""
+
+    VMDK = "vmdk"
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskImage:
+    """One disk image whose every file has been looked at and found to be where it belongs.
+
+    ``files`` are all files that the image consists of (descriptor, extents, parents), the one to
+    open first; ``kind`` is the VMDK createType, or the format's name. ``virtual_size`` is in bytes
+    and None where only qemu-img can tell.
+    """
+
+    path: Path
+    format: DiskFormat
+    kind: str
+    files: tuple[Path, ...]
+    virtual_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A hard disk of the machine. ``controller`` and ``unit`` count from 0, as in ``scsi0:1``."""
+
+    image: DiskImage
+    bus: Bus
+    controller: int
+    unit: int
+    controller_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A CD-ROM or floppy drive; its medium is not carried over."""
+
+    bus: Bus
+    controller: int
+    unit: int
+    medium: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A network card. ``mac`` is lower case with colons, None when the source fixes none.
+
+    ``attachment`` is bridged, nat, hostonly, custom or the like, as the source says it;
+    ``network`` the name of the virtual switch or port group.
+    """
+
+    index: int
+    model: str | None = None
+    mac: str | None = None
+    attachment: str | None = None
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A powered-off machine.
+
+    ``memory`` is in MiB. ``uuid`` is the canonical lower-case text form. ``guest_os`` is the
+    source's own word for the guest (VMware's ``guestOS``), a hint and no more. ``notes`` are
+    sentences for the user about what was assumed or left out while reading.
+    """
+
+    name: str
+    source: Path
+    disks: tuple[Disk, ...]
+    memory: int = 2048
+    vcpus: int = 1
+    cores_per_socket: int | None = None
+    firmware: Firmware = Firmware.BIOS
+    secure_boot: bool = False
+    uuid: str | None = None
+    guest_os: str | None = None
+    nics: tuple[Nic, ...] = ()
+    drives: tuple[Drive, ...] = ()
+    sound: str | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Where machines come from: VMX files and bare disk images."""

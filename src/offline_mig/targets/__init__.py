@@ -1,0 +1,1 @@
+"""Where machines go: one pure function for each hypervisor."""

@@ -1,0 +1,1 @@
+"""What is known about Windows: versions, hives, services, file formats. No engine, no plan."""
