@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from offline_mig.errors import HostNotReadyError, ToolFailedError
 
@@ -112,10 +113,13 @@ def run(
     return Finished(stdout, stderr)
 
 
-def _drain(stream: object, parts: list[bytes], on_output: Callable[[str], None] | None) -> None:
+def _drain(
+    stream: IO[bytes] | None, parts: list[bytes], on_output: Callable[[str], None] | None
+) -> None:
+    if stream is None:
+        return
     pending = b""
-    fd = stream.fileno()  # type: ignore[attr-defined]
-    while chunk := os.read(fd, 65536):
+    while chunk := os.read(stream.fileno(), 65536):
         parts.append(chunk)
         if on_output is None:
             continue
