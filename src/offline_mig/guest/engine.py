@@ -1,0 +1,56 @@
+"""What an engine does: open a guest's disks, read them, mount a volume of theirs."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.partition_table import Partition
+from offline_mig.machine import DiskFormat
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDisk:
+    """A disk image as an engine is to open it."""
+
+    path: Path
+    format: DiskFormat
+
+
+class GuestDisks(Protocol):
+    """The opened disks of one guest. ``disk`` counts from 0 in the order they were given."""
+
+    #: What the user should know about how the engine runs, such as a fall-back to emulation.
+    notes: tuple[str, ...]
+
+    def size(self, disk: int) -> int:
+        """Return a disk's virtual size in bytes."""
+
+    def read(self, disk: int, offset: int, size: int) -> bytes:
+        """Return bytes of a disk, fewer at its end."""
+
+    def mount(
+        self, disk: int, partition: Partition, *, writable: bool
+    ) -> AbstractContextManager[GuestFilesystem]:
+        """Mount an NTFS volume for the time of a ``with`` block.
+
+        Raises GuestRefusedError when the volume can only be mounted read-only although
+        ``writable`` was asked for.
+        """
+
+
+class Engine(Protocol):
+    """A way to open disk images."""
+
+    name: str
+
+    def open(
+        self, disks: tuple[OpenedDisk, ...], *, writable: bool
+    ) -> AbstractContextManager[GuestDisks]:
+        """Open the disks of one guest for the time of a ``with`` block.
+
+        Raises HostNotReadyError, ToolFailedError.
+        """

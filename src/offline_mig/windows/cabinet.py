@@ -1,0 +1,49 @@
+"""Cabinets (driver.cab, sp3.cab) read with libarchive, which knows MSZIP and LZX."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from offline_mig.errors import HostNotReadyError
+
+#: A driver of the NT 5 era has some hundred KiB; anything beyond this is no driver.
+_MAX_MEMBER_SIZE = 16 * 1024 * 1024
+
+
+class CabinetError(Exception):
+    """The cabinet is damaged or of a kind that libarchive cannot read."""
+
+
+def extract_members(cabinet: bytes, names: Collection[str]) -> dict[str, bytes]:
+    """Return the wanted members of a cabinet by their lower-case name; absent ones are left out.
+
+    Raises CabinetError, HostNotReadyError.
+    """
+    libarchive = _binding()
+    wanted = {name.lower() for name in names}
+    found: dict[str, bytes] = {}
+    try:
+        with libarchive.memory_reader(cabinet, format_name="cab") as archive:
+            for entry in archive:
+                name = entry.pathname.replace("\\", "/").rsplit("/", 1)[-1].lower()
+                if name not in wanted or entry.size > _MAX_MEMBER_SIZE:
+                    continue
+                found[name] = b"".join(entry.get_blocks())
+                if len(found) == len(wanted):
+                    break
+    except libarchive.ArchiveError as error:
+        raise CabinetError(str(error)) from error
+    return found
+
+
+def _binding() -> Any:
+    try:
+        import libarchive
+    except (ImportError, AttributeError, OSError, TypeError) as error:
+        # The binding loads the C library at import; without it ctypes raises one of these.
+        raise HostNotReadyError(
+            "The library libarchive is not installed.",
+            "Install libarchive13 (Debian, Ubuntu) or libarchive (Fedora, Arch).",
+        ) from error
+    return libarchive

@@ -1,0 +1,313 @@
+r"""Registry hives: the one place that uses hivex.
+
+Key paths are relative to the hive's root with backslashes (``ControlSet001\Services\atapi``) and
+are looked up without regard to case, as Windows does.
+
+The header's layout is that of the regf format as published in msuhanov's "Windows registry file
+format specification".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from offline_mig.errors import GuestRefusedError, HostNotReadyError
+from offline_mig.windows.registry import RegistryValue
+
+#: Size of the base block that precedes the bins.
+BASE_BLOCK_SIZE = 4096
+#: The base block's checksum covers this many bytes.
+_CHECKSUM_SPAN = 508
+#: Hive versions: NT 4 writes 1.2 and 1.3, Windows 2000 and later 1.3 to 1.6.
+_KNOWN_MINOR_VERSIONS = range(2, 7)
+
+
+class HiveName(StrEnum):
+    """The hives that are worked on, by their file name in ``config``."""
+
+    SYSTEM = "SYSTEM"
+    SOFTWARE = "SOFTWARE"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTree:
+    """A key with all that is in it, as it is kept in a journal."""
+
+    name: str
+    values: Mapping[str, RegistryValue] = field(default_factory=dict)
+    subkeys: tuple[KeyTree, ...] = ()
+
+
+class RegistryView(Protocol):
+    """Read access to a hive: all that planning needs of it."""
+
+    def has_key(self, key: str) -> bool:
+        """Tell whether the key is there."""
+
+    def subkeys(self, key: str) -> tuple[str, ...]:
+        """Return the names of a key's subkeys; none when there is no such key."""
+
+    def values(self, key: str) -> Mapping[str, RegistryValue]:
+        """Return a key's values by name; none when there is no such key."""
+
+    def value(self, key: str, name: str) -> RegistryValue | None:
+        """Return one value, looked up without regard to case; None when it is not there."""
+
+
+def check_base_block(name: str, data: bytes) -> None:
+    """Refuse a hive whose base block says that it is damaged or dirty.
+
+    ``data`` is the whole hive, ``name`` what to call it in messages. hivex itself opens dirty
+    hives and marks them clean on writing, by which Windows would lose what is only in the
+    transaction logs; hence this check comes first.
+
+    Raises GuestRefusedError.
+    """
+    damaged = "Restore it from a backup or have Windows repair it (chkdsk, then a clean shutdown)."
+    if len(data) < BASE_BLOCK_SIZE or data[:4] != b"regf":
+        raise GuestRefusedError(f"The hive {name} is damaged: it has no regf header.", damaged)
+    primary, secondary = struct.unpack_from("<II", data, 4)
+    major, minor = struct.unpack_from("<II", data, 20)
+    (bins_size,) = struct.unpack_from("<I", data, 40)
+    (stored,) = struct.unpack_from("<I", data, _CHECKSUM_SPAN)
+    if base_block_checksum(data) != stored:
+        raise GuestRefusedError(
+            f"The hive {name} is damaged: the checksum of its header is wrong.", damaged
+        )
+    if major != 1 or minor not in _KNOWN_MINOR_VERSIONS:
+        raise GuestRefusedError(
+            f"The hive {name} has the unknown format version {major}.{minor}.",
+            "Only hives of Windows 2000 and later can be edited.",
+        )
+    if bins_size == 0 or bins_size % 4096 or BASE_BLOCK_SIZE + bins_size > len(data):
+        raise GuestRefusedError(
+            f"The hive {name} is damaged: its header promises {bins_size} bytes of data, "
+            f"the file holds {len(data) - BASE_BLOCK_SIZE}.",
+            damaged,
+        )
+    if primary != secondary:
+        raise GuestRefusedError(
+            f"The hive {name} is dirty: its sequence numbers are {primary} and {secondary}, so "
+            "changes of Windows wait in its transaction logs and would be lost.",
+            "Start the guest once where it still runs, shut it down completely, and try again.",
+        )
+
+
+def base_block_checksum(data: bytes) -> int:
+    """Return the checksum that a base block should hold (XOR of its first 127 words)."""
+    checksum = 0
+    for (word,) in struct.iter_unpack("<I", data[:_CHECKSUM_SPAN]):
+        checksum ^= word
+    # The format reserves the two extremes, see the specification's section on the base block.
+    return {0: 1, 0xFFFFFFFF: 0xFFFFFFFE}.get(checksum, checksum)
+
+
+class Hive:
+    """A hive file opened with hivex, for reading or for editing.
+
+    Edits live in memory until ``commit``. Whatever hivex cannot make sense of ends in
+    GuestRefusedError: a damaged hive is never worked around.
+    """
+
+    def __init__(self, path: Path, name: HiveName, *, writable: bool = False) -> None:
+        self.name = name
+        self.path = path
+        check_base_block(name, path.read_bytes())
+        with self._refusing("open it"):
+            self._hivex = _binding()(str(path), write=writable)
+            self._root = self._hivex.root()
+
+    def has_key(self, key: str) -> bool:
+        """Tell whether the key is there."""
+        return self._node(key) is not None
+
+    def subkeys(self, key: str) -> tuple[str, ...]:
+        """Return the names of a key's subkeys; none when there is no such key."""
+        node = self._node(key)
+        if node is None:
+            return ()
+        with self._refusing(f"list {key}"):
+            return tuple(self._hivex.node_name(child) for child in self._children(node))
+
+    def values(self, key: str) -> Mapping[str, RegistryValue]:
+        """Return a key's values by name; none when there is no such key."""
+        node = self._node(key)
+        return {} if node is None else self._values_of(node, key)
+
+    def value(self, key: str, name: str) -> RegistryValue | None:
+        """Return one value, looked up without regard to case; None when it is not there."""
+        wanted = name.casefold()
+        for present, value in self.values(key).items():
+            if present.casefold() == wanted:
+                return value
+        return None
+
+    def tree(self, key: str) -> KeyTree | None:
+        """Return a key with everything below it, None when it is not there."""
+        node = self._node(key)
+        return None if node is None else self._tree_of(node, key)
+
+    def walk(self, key: str = "") -> Iterator[tuple[str, Mapping[str, RegistryValue]]]:
+        """Yield every key below ``key``, itself included, with its values.
+
+        Opening a hive proves nothing about its soundness; reading every cell does. Raises
+        GuestRefusedError at the first key that cannot be read.
+        """
+        start = self._node(key)
+        if start is None:
+            return
+        pending = [(key, start)]
+        while pending:
+            path, node = pending.pop()
+            yield path, self._values_of(node, path)
+            with self._refusing(f"list {path or 'the root key'}"):
+                for child in self._children(node):
+                    child_name = self._hivex.node_name(child)
+                    pending.append((f"{path}\\{child_name}" if path else child_name, child))
+
+    def set_value(self, key: str, name: str, value: RegistryValue) -> str | None:
+        """Set a value, creating its key and the parents as needed.
+
+        Returns the topmost key that had to be created, None when the key was there.
+        """
+        created = self.create_key(key)
+        node = self._node(key)
+        with self._refusing(f"set {name!r} in {key}"):
+            self._hivex.node_set_value(
+                node, {"key": self._spelling(key, name), "t": value.type, "value": value.data}
+            )
+        return created
+
+    def create_key(self, key: str) -> str | None:
+        """Create a key and its parents as needed; returns the topmost created one or None."""
+        node = self._root
+        created = None
+        path = ""
+        for part in key.split("\\"):
+            path = f"{path}\\{part}" if path else part
+            with self._refusing(f"create {path}"):
+                child = self._hivex.node_get_child(node, part)
+                if child is None:
+                    child = self._hivex.node_add_child(node, part)
+                    created = created or path
+            node = child
+        return created
+
+    def delete_value(self, key: str, name: str) -> None:
+        """Delete a value; no effect when it is not there."""
+        node = self._node(key)
+        if node is None or self.value(key, name) is None:
+            return
+        # hivex can only replace all values of a key at once.
+        kept = [
+            {"key": present, "t": value.type, "value": value.data}
+            for present, value in self.values(key).items()
+            if present.casefold() != name.casefold()
+        ]
+        with self._refusing(f"delete {name!r} in {key}"):
+            self._hivex.node_set_values(node, kept)
+
+    def delete_key(self, key: str) -> None:
+        """Delete a key with everything below it; no effect when it is not there."""
+        node = self._node(key)
+        if node is None or node == self._root:
+            return
+        with self._refusing(f"delete {key}"):
+            self._hivex.node_delete_child(node)
+
+    def restore(self, parent: str, tree: KeyTree) -> None:
+        """Put back a key with everything below it under ``parent`` (the root when empty)."""
+        path = f"{parent}\\{tree.name}" if parent else tree.name
+        self.create_key(path)
+        for name, value in tree.values.items():
+            self.set_value(path, name, value)
+        for subkey in tree.subkeys:
+            self.restore(path, subkey)
+
+    def commit(self, path: Path) -> None:
+        """Write the edited hive to ``path``."""
+        with self._refusing("write it"):
+            self._hivex.commit(str(path))
+
+    def _node(self, key: str) -> int | None:
+        node: int | None = self._root
+        for part in key.split("\\") if key else ():
+            with self._refusing(f"look up {key}"):
+                node = self._hivex.node_get_child(node, part)
+            if node is None:
+                return None
+        return node
+
+    def _children(self, node: int) -> list[int]:
+        return list(self._hivex.node_children(node))
+
+    def _values_of(self, node: int, key: str) -> dict[str, RegistryValue]:
+        with self._refusing(f"read {key or 'the root key'}"):
+            found = {}
+            for handle in self._hivex.node_values(node):
+                kind, data = self._hivex.value_value(handle)
+                found[self._hivex.value_key(handle)] = RegistryValue(kind & 0xFFFFFFFF, data)
+            return found
+
+    def _tree_of(self, node: int, key: str) -> KeyTree:
+        with self._refusing(f"read {key}"):
+            name = self._hivex.node_name(node)
+            children = self._children(node)
+        return KeyTree(
+            name=name,
+            values=self._values_of(node, key),
+            subkeys=tuple(self._tree_of(child, f"{key}\\…") for child in children),
+        )
+
+    def _spelling(self, key: str, name: str) -> str:
+        for present in self.values(key):
+            if present.casefold() == name.casefold():
+                return present
+        return name
+
+    def _refusing(self, action: str) -> _Refusing:
+        return _Refusing(self.name, action)
+
+
+class _Refusing:
+    """Turns what hivex raises into a refusal that names hive, key and cause."""
+
+    def __init__(self, hive: HiveName, action: str) -> None:
+        self._hive = hive
+        self._action = action
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
+        if isinstance(error, RuntimeError | OSError | UnicodeError):
+            raise GuestRefusedError(
+                f"The hive {self._hive} is damaged: hivex could not {self._action} ({error}).",
+                "Restore the hive from a backup; nothing was changed in the source.",
+            ) from error
+
+
+def _binding() -> Any:
+    try:
+        import hivex
+    except ImportError as error:
+        raise HostNotReadyError(
+            "The Python binding of hivex is not installed for this Python.",
+            "Install it from the distribution: apt install python3-hivex (Debian, Ubuntu), "
+            "dnf install python3-hivex (Fedora), pacman -S hivex (Arch); a virtual environment "
+            "must be made with --system-site-packages.",
+        ) from error
+
+    class QuietHivex(hivex.Hivex):  # type: ignore[misc]
+        """A handle whose destructor stays silent when opening failed (hivex 1.3 prints)."""
+
+        def __del__(self) -> None:
+            if hasattr(self, "_o"):
+                super().__del__()
+
+    return QuietHivex
