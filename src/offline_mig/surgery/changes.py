@@ -1,0 +1,188 @@
+"""The kinds of change that a plan consists of.
+
+Each knows how to tell that it is done, how to apply itself and what was there before, and how to
+undo itself with that. They state the wanted end and not a step, so applying one twice is the
+same as applying it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.windows.hive import Hive, HiveName, KeyTree
+from offline_mig.windows.registry import RegistryValue
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGuest:
+    """A guest with its system volume mounted and its hives open."""
+
+    files: GuestFilesystem
+    hives: Mapping[HiveName, Hive]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueBefore:
+    """What a registry value was (None: absent), and the topmost key that had to be made."""
+
+    value: RegistryValue | None
+    created_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBefore:
+    """What a key held, None when it was absent."""
+
+    tree: KeyTree | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileBefore:
+    """A file's content (None: absent), and the directories that had to be made, outermost first."""
+
+    content: bytes | None
+    created_directories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetValue:
+    """A registry value is to be there with this type and data."""
+
+    hive: HiveName
+    key: str
+    name: str
+    value: RegistryValue
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return guest.hives[self.hive].value(self.key, self.name) == self.value
+
+    def before(self, guest: OpenGuest) -> ValueBefore:
+        """Return what is there now."""
+        return ValueBefore(guest.hives[self.hive].value(self.key, self.name))
+
+    def apply(self, guest: OpenGuest) -> ValueBefore:
+        """Make it so; returns what was there."""
+        hive = guest.hives[self.hive]
+        old = hive.value(self.key, self.name)
+        return ValueBefore(old, hive.set_value(self.key, self.name, self.value))
+
+    def undo(self, guest: OpenGuest, before: ValueBefore) -> None:
+        """Put back what was there."""
+        hive = guest.hives[self.hive]
+        if before.created_key is not None:
+            hive.delete_key(before.created_key)
+        elif before.value is None:
+            hive.delete_value(self.key, self.name)
+        else:
+            hive.set_value(self.key, self.name, before.value)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateKey:
+    """A key is to be there, whatever is in it."""
+
+    hive: HiveName
+    key: str
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return guest.hives[self.hive].has_key(self.key)
+
+    def before(self, guest: OpenGuest) -> ValueBefore:
+        """Return what is there now."""
+        return ValueBefore(None, None if self.is_done(guest) else self.key)
+
+    def apply(self, guest: OpenGuest) -> ValueBefore:
+        """Make it so; returns what was there."""
+        return ValueBefore(None, guest.hives[self.hive].create_key(self.key))
+
+    def undo(self, guest: OpenGuest, before: ValueBefore) -> None:
+        """Put back what was there."""
+        if before.created_key is not None:
+            guest.hives[self.hive].delete_key(before.created_key)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteKey:
+    """A key with all below it is to be gone."""
+
+    hive: HiveName
+    key: str
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return not guest.hives[self.hive].has_key(self.key)
+
+    def before(self, guest: OpenGuest) -> KeyBefore:
+        """Return what is there now."""
+        return KeyBefore(guest.hives[self.hive].tree(self.key))
+
+    def apply(self, guest: OpenGuest) -> KeyBefore:
+        """Make it so; returns what was there."""
+        old = self.before(guest)
+        guest.hives[self.hive].delete_key(self.key)
+        return old
+
+    def undo(self, guest: OpenGuest, before: KeyBefore) -> None:
+        """Put back what was there."""
+        if before.tree is not None:
+            guest.hives[self.hive].restore(self.key.rpartition("\\")[0], before.tree)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """A file is to be there with this content; ``origin`` says where the content is from."""
+
+    path: str
+    content: bytes = field(repr=False)
+    origin: str
+    reason: str
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the content, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return self.before(guest).content == self.content
+
+    def before(self, guest: OpenGuest) -> FileBefore:
+        """Return what is there now."""
+        if not guest.files.exists(self.path):
+            return FileBefore(None)
+        return FileBefore(guest.files.read(self.path))
+
+    def apply(self, guest: OpenGuest) -> FileBefore:
+        """Make it so; returns what was there."""
+        old = self.before(guest)
+        created = []
+        parts = self.path.strip("/").split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            directory = "/" + "/".join(parts[:depth])
+            if not guest.files.exists(directory):
+                guest.files.make_directory(directory)
+                created.append(directory)
+        guest.files.write(self.path, self.content)
+        return FileBefore(old.content, tuple(created))
+
+    def undo(self, guest: OpenGuest, before: FileBefore) -> None:
+        """Put back what was there."""
+        if before.content is not None:
+            guest.files.write(self.path, before.content)
+            return
+        guest.files.delete(self.path)
+        for directory in reversed(before.created_directories):
+            guest.files.delete(directory)
+
+
+RegistryChange = SetValue | CreateKey | DeleteKey
+Change = RegistryChange | WriteFile
+Before = ValueBefore | KeyBefore | FileBefore

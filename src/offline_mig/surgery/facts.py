@@ -1,0 +1,169 @@
+"""What is known of a guest before anything is planned: gathered once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_mig.errors import GuestRefusedError
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.windows.control_set import ControlSets, read_control_sets
+from offline_mig.windows.hive import Hive, HiveName, RegistryView
+from offline_mig.windows.identity import read_version
+from offline_mig.windows.pe import pe_architecture
+from offline_mig.windows.version import Architecture, WindowsVersion
+
+#: Enough of a PE file for its headers.
+_PE_HEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class BootController:
+    """A storage controller that the guest knows and that its boot-start ``service`` drives."""
+
+    service: str
+    device: str
+    description: str
+
+
+@dataclass(frozen=True)
+class GuestFacts:
+    """A guest, as far as planning needs to know it.
+
+    ``root`` is the Windows directory (``/WINDOWS``), ``hive_files`` where the hives lie,
+    ``driver_files`` the lower-case names in system32\\drivers, ``inf_files`` those in inf.
+    ``cabinets`` are the driver cabinets of Windows 2000 to 2003, the newest service pack first.
+    """
+
+    version: WindowsVersion
+    root: str
+    system: RegistryView
+    software: RegistryView
+    hive_files: Mapping[HiveName, str]
+    control_sets: ControlSets
+    has_driver_database: bool
+    realtime_is_universal: bool
+    boot_controllers: tuple[BootController, ...]
+    driver_files: frozenset[str]
+    inf_files: frozenset[str]
+    cabinets: tuple[str, ...] = ()
+    free_space: int = 0
+
+    @property
+    def drivers_directory(self) -> str:
+        """The directory of kernel drivers."""
+        return f"{self.root}/System32/drivers"
+
+
+def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
+    """Read everything that planning needs from a mounted system volume.
+
+    The hives are copied into the folder ``scratch`` and walked whole: that they open proves
+    nothing about their soundness. Raises GuestRefusedError.
+    """
+    hive_files: dict[HiveName, str] = {}
+    hives: dict[HiveName, Hive] = {}
+    for name in HiveName:
+        path = volume.resolve(f"{root}/System32/config/{name}")
+        if path is None:
+            raise GuestRefusedError(
+                f"The guest's Windows directory {root} has no hive System32\\config\\{name}.",
+                "The installation is incomplete; restore the hive from a backup.",
+            )
+        local = scratch / name.value
+        local.write_bytes(volume.read(path))
+        hives[name] = Hive(local, name)
+        for _ in hives[name].walk():
+            pass
+        hive_files[name] = path
+    system, software = hives[HiveName.SYSTEM], hives[HiveName.SOFTWARE]
+    control_sets = read_control_sets(system)
+    version = read_version(
+        software, system, control_sets.current, _kernel_architecture(volume, root)
+    )
+    return GuestFacts(
+        version=version,
+        root=root,
+        system=system,
+        software=software,
+        hive_files=hive_files,
+        control_sets=control_sets,
+        has_driver_database=system.has_key("DriverDatabase"),
+        realtime_is_universal=_realtime_is_universal(system, control_sets.current),
+        boot_controllers=find_boot_controllers(system, control_sets.current),
+        driver_files=_names(volume, f"{root}/System32/drivers"),
+        inf_files=_names(volume, f"{root}/inf"),
+        cabinets=_cabinets(volume, root) if version.nt < (6, 0) else (),
+        free_space=volume.free_space(),
+    )
+
+
+def find_boot_controllers(system: RegistryView, control_set: str) -> tuple[BootController, ...]:
+    """Return the controllers in Enum\\PCI that a boot-start service drives.
+
+    Class SCSIAdapter {4D36E97B-...} and hdc {4D36E96A-...} (Microsoft, "System-defined device
+    setup classes") are the storage controllers.
+    """
+    found: list[BootController] = []
+    bus = rf"{control_set}\Enum\PCI"
+    for device in system.subkeys(bus):
+        for instance in system.subkeys(rf"{bus}\{device}"):
+            values = {
+                name.casefold(): value.as_text()
+                for name, value in system.values(rf"{bus}\{device}\{instance}").items()
+            }
+            group = (values.get("classguid") or "").casefold()
+            if not group.startswith(("{4d36e97b-", "{4d36e96a-")):
+                continue
+            service = values.get("service")
+            if not service:
+                continue
+            start = system.value(rf"{control_set}\Services\{service}", "Start")
+            if start is None or start.as_int() != 0:
+                continue
+            description = (values.get("devicedesc") or service).rsplit(";", 1)[-1]
+            controller = BootController(service, device, description)
+            if controller not in found:
+                found.append(controller)
+    return tuple(found)
+
+
+def _kernel_architecture(volume: GuestFilesystem, root: str) -> Architecture | None:
+    kernel = f"{root}/System32/ntoskrnl.exe"
+    if not volume.exists(kernel):
+        raise GuestRefusedError(
+            f"The guest has no kernel: {root}/System32/ntoskrnl.exe is missing.",
+            "The installation is incomplete; restore the file.",
+        )
+    return pe_architecture(volume.read_part(kernel, 0, _PE_HEAD))
+
+
+def _realtime_is_universal(system: RegistryView, control_set: str) -> bool:
+    # Microsoft leaves it undocumented; a DWORD or QWORD of 1 makes Windows keep UTC in the RTC.
+    key = rf"{control_set}\Control\TimeZoneInformation"
+    value = system.value(key, "RealTimeIsUniversal")
+    return bool(value and value.as_int())
+
+
+def _names(volume: GuestFilesystem, directory: str) -> frozenset[str]:
+    if not volume.exists(directory):
+        return frozenset()
+    return frozenset(entry.name.lower() for entry in volume.list_directory(directory))
+
+
+def _cabinets(volume: GuestFilesystem, root: str) -> tuple[str, ...]:
+    """Return the driver cabinets, the newest service pack first and driver.cab last."""
+    cache = f"{root}/Driver Cache"
+    found: list[tuple[int, str]] = []
+    for architecture in ("i386", "amd64"):
+        directory = f"{cache}/{architecture}"
+        if not volume.exists(directory):
+            continue
+        for entry in volume.list_directory(directory):
+            name = entry.name.lower()
+            if name == "driver.cab":
+                found.append((0, f"{directory}/{entry.name}"))
+            elif name.startswith("sp") and name.endswith(".cab") and name[2:-4].isdigit():
+                found.append((int(name[2:-4]), f"{directory}/{entry.name}"))
+    return tuple(path for _, path in sorted(found, reverse=True))

@@ -1,0 +1,138 @@
+"""The one place where a plan is applied, journaled, verified and undone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_mig.errors import GuestRefusedError, VerificationError
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.surgery.changes import (
+    Before,
+    Change,
+    CreateKey,
+    DeleteKey,
+    FileBefore,
+    KeyBefore,
+    OpenGuest,
+    SetValue,
+    ValueBefore,
+    WriteFile,
+)
+from offline_mig.surgery.plan import Plan
+from offline_mig.windows.hive import Hive, HiveName
+
+#: Bytes that must stay free on the system volume: Windows itself needs room to boot.
+_SPARE_SPACE = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A change that was applied and what was there before it."""
+
+    change: Change
+    before: Before
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Everything that was changed, in order."""
+
+    entries: tuple[JournalEntry, ...] = ()
+
+
+def apply_plan(
+    plan: Plan, volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path
+) -> Journal:
+    """Apply ``plan`` to a volume mounted writable and return the journal.
+
+    ``hive_files`` says where the hives lie in the volume; they are edited as copies in the folder
+    ``scratch`` and written back whole, after all files, so that no driver is registered whose
+    file could not be written. Raises GuestRefusedError when the volume is too full.
+    """
+    free = volume.free_space()
+    if plan.added_bytes + _SPARE_SPACE > free:
+        raise GuestRefusedError(
+            f"The guest's system volume has {free // 1024**2} MiB free, and the drivers need "
+            f"{(plan.added_bytes + _SPARE_SPACE) // 1024**2 + 1} MiB.",
+            "Free some space in the guest where it still runs, then try again.",
+        )
+    guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=True))
+    ordered = sorted(plan, key=lambda change: not isinstance(change, WriteFile))
+    journal = Journal(tuple(JournalEntry(change, change.apply(guest)) for change in ordered))
+    _write_back(guest, {c.hive for c in plan if not isinstance(c, WriteFile)}, hive_files, scratch)
+    return journal
+
+
+def undo_plan(
+    journal: Journal, volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path
+) -> None:
+    """Put back everything that ``journal`` says, last change first."""
+    guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=True))
+    touched = set()
+    for entry in reversed(journal.entries):
+        match entry:
+            case JournalEntry(SetValue() | CreateKey() as change, ValueBefore() as before):
+                change.undo(guest, before)
+                touched.add(change.hive)
+            case JournalEntry(DeleteKey() as change, KeyBefore() as before):
+                change.undo(guest, before)
+                touched.add(change.hive)
+            case JournalEntry(WriteFile() as change, FileBefore() as before):
+                change.undo(guest, before)
+            case _:
+                raise TypeError(f"the journal pairs {entry.change} with {entry.before}")
+    _write_back(guest, touched, hive_files, scratch)
+
+
+def verify_plan(
+    plan: Plan, volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path
+) -> None:
+    """Read every change of ``plan`` back from a freshly mounted volume.
+
+    Raises VerificationError that names what does not read back.
+    """
+    guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=False))
+    for hive in guest.hives.values():
+        for _ in hive.walk():
+            pass
+    missing = [change for change in plan if not change.is_done(guest)]
+    if missing:
+        shown = "; ".join(_name(change) for change in missing[:5])
+        raise VerificationError(
+            f"{len(missing)} of {len(plan)} changes do not read back from the image: {shown}.",
+            "Nothing was published. Please report this with the output of --dry-run --json.",
+        )
+
+
+def _open_hives(
+    volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path, *, writable: bool
+) -> dict[HiveName, Hive]:
+    opened = {}
+    for name, path in hive_files.items():
+        local = scratch / name.value
+        local.write_bytes(volume.read(path))
+        opened[name] = Hive(local, name, writable=writable)
+    return opened
+
+
+def _write_back(
+    guest: OpenGuest, touched: set[HiveName], hive_files: Mapping[HiveName, str], scratch: Path
+) -> None:
+    for name in sorted(touched):
+        edited = scratch / f"{name}.edited"
+        guest.hives[name].commit(edited)
+        # A hive that hivex cannot read again must not replace the guest's.
+        for _ in Hive(edited, name).walk():
+            pass
+        guest.files.write(hive_files[name], edited.read_bytes())
+        shutil.move(edited, scratch / name.value)
+
+
+def _name(change: Change) -> str:
+    if isinstance(change, WriteFile):
+        return change.path
+    value = f" {change.name!r}" if isinstance(change, SetValue) else ""
+    return f"{change.hive}\\{change.key}{value}"

@@ -1,0 +1,160 @@
+"""Which volume holds Windows, and whether it is in a state to be edited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from offline_mig.errors import GuestRefusedError
+from offline_mig.guest.engine import GuestDisks
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.ntfs import VolumeKind, read_state, volume_kind
+from offline_mig.guest.partition_table import Partition, PartitionTable, read_partition_table
+
+#: Where Windows lives: \WINDOWS since XP, \WINNT up to 2000 and after upgrades from it.
+_SYSTEM_ROOTS = ("/Windows", "/WINNT")
+#: First bytes of hiberfil.sys: a session waits in it. A resumed or empty file starts with
+#: "wake", "WAKE" or zeros.
+_HIBERNATED = (b"hibr", b"HIBR", b"rstr", b"RSTR")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemVolume:
+    """The volume with Windows on it. ``root`` is the Windows directory in its real case."""
+
+    disk: int
+    partition: Partition
+    root: str
+
+    @property
+    def name(self) -> str:
+        """What to call the volume in messages and to give as --system-partition."""
+        return volume_name(self.disk, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLayout:
+    """The partition tables of all disks, in the order of the disks."""
+
+    tables: tuple[PartitionTable, ...]
+
+    @property
+    def uefi(self) -> bool:
+        """Whether a disk has an EFI system partition."""
+        return any(table.has_esp for table in self.tables)
+
+
+def volume_name(disk: int, partition: Partition) -> str:
+    """Return "disk 1 partition 2" as ``1:2``, both counted from 1 (partition 0: whole disk)."""
+    return f"{disk + 1}:{partition.number}"
+
+
+def read_layout(disks: GuestDisks, count: int) -> DiskLayout:
+    """Return the partition tables of the first ``count`` disks."""
+    return DiskLayout(
+        tuple(
+            read_partition_table(partial(disks.read, disk), disks.size(disk))
+            for disk in range(count)
+        )
+    )
+
+
+def find_system_volume(
+    disks: GuestDisks, layout: DiskLayout, wanted: str | None = None
+) -> SystemVolume:
+    """Return the one volume with Windows on it, or the ``wanted`` one of several.
+
+    Volumes are mounted read-only to look. Raises GuestRefusedError for everything that must not
+    be edited: no Windows, several, BitLocker, dynamic disks.
+    """
+    found: list[SystemVolume] = []
+    locked: list[str] = []
+    ntfs = 0
+    for number, table in enumerate(layout.tables):
+        for partition in table.partitions:
+            kind = volume_kind(disks.read(number, partition.start, 512))
+            if kind is VolumeKind.BITLOCKER:
+                locked.append(volume_name(number, partition))
+            if kind is not VolumeKind.NTFS:
+                continue
+            ntfs += 1
+            with disks.mount(number, partition, writable=False) as volume:
+                root = _windows_root(volume)
+            if root is not None:
+                found.append(SystemVolume(number, partition, root))
+    if wanted is not None:
+        return _pick(found, wanted)
+    if len(found) > 1:
+        names = ", ".join(f"{volume.name} ({volume.root})" for volume in found)
+        raise GuestRefusedError(
+            f"The guest holds several Windows installations: {names}.",
+            "Choose one with --system-partition DISK:PARTITION, for example "
+            f"--system-partition {found[0].name}.",
+        )
+    if found:
+        return found[0]
+    if locked:
+        raise GuestRefusedError(
+            f"The volume {', '.join(locked)} is encrypted with BitLocker, and no other volume "
+            "holds Windows.",
+            "Start the guest where it still runs, turn BitLocker off (manage-bde -off C:), wait "
+            "until it is decrypted, shut it down, and try again.",
+        )
+    if any(table.dynamic for table in layout.tables):
+        raise GuestRefusedError(
+            "The guest's system disk is a dynamic disk (LDM), whose volumes cannot be opened.",
+            "Convert it to a basic disk in the guest first, or image its volumes onto one.",
+        )
+    raise GuestRefusedError(
+        f"No Windows was found: {sum(len(t.partitions) for t in layout.tables)} partitions on "
+        f"{len(layout.tables)} disk(s), {ntfs} of them NTFS, none with "
+        "Windows\\System32\\config.",
+        "Check that all disks of the machine are given and that this is a Windows guest.",
+    )
+
+
+def require_clean(disks: GuestDisks, volume: SystemVolume) -> None:
+    """Refuse a system volume that is hibernated or that Windows did not close properly.
+
+    Raises GuestRefusedError.
+    """
+    start = volume.partition.start
+    state = read_state(lambda offset, size: disks.read(volume.disk, start + offset, size))
+    if not state.readable:
+        raise GuestRefusedError(
+            f"The NTFS volume {volume.name} is damaged: its $Volume record cannot be read.",
+            "Have Windows check it (chkdsk /f) where the guest still runs, then try again.",
+        )
+    with disks.mount(volume.disk, volume.partition, writable=False) as files:
+        head = files.read_part("/hiberfil.sys", 0, 8) if files.exists("/hiberfil.sys") else b""
+    if head[:4] in _HIBERNATED:
+        raise GuestRefusedError(
+            f"The guest is hibernated or was shut down with fast startup: hiberfil.sys on volume "
+            f"{volume.name} holds a session ({head[:4].decode('ascii')!r}).",
+            "Start the guest where it still runs, run 'powercfg /h off' as administrator, shut "
+            "it down with 'shutdown /s /t 0', and try again.",
+        )
+    if state.dirty:
+        raise GuestRefusedError(
+            f"The NTFS volume {volume.name} is marked dirty: Windows wants to check it.",
+            "Start the guest where it still runs, let chkdsk finish, shut it down completely, "
+            "and try again.",
+        )
+
+
+def _windows_root(volume: GuestFilesystem) -> str | None:
+    for root in _SYSTEM_ROOTS:
+        if volume.exists(f"{root}/System32/config/SYSTEM"):
+            return volume.resolve(root)
+    return None
+
+
+def _pick(found: list[SystemVolume], wanted: str) -> SystemVolume:
+    for volume in found:
+        if volume.name == wanted:
+            return volume
+    names = ", ".join(volume.name for volume in found) or "none"
+    raise GuestRefusedError(
+        f"There is no Windows on partition {wanted}; volumes with Windows: {names}.",
+        "Give --system-partition as DISK:PARTITION, both counted from 1.",
+    )
