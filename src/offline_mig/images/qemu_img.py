@@ -1,0 +1,121 @@
+"""qemu-img: overlays, conversion and checks. The format is always stated, never probed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_mig.errors import OutputRefusedError, ToolFailedError, VerificationError
+from offline_mig.machine import DiskFormat
+from offline_mig.processes import Finished, run
+
+#: Seconds for everything that only looks at metadata.
+_METADATA_TIMEOUT = 120
+_PROGRESS = re.compile(r"\((\d+(?:\.\d+)?)/100%\)")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What qemu-img says of an image; sizes in bytes."""
+
+    format: DiskFormat
+    virtual_size: int
+    actual_size: int
+
+
+def version() -> str:
+    """Return the version of qemu-img, such as "7.2.22"."""
+    first = run(["qemu-img", "--version"], timeout=_METADATA_TIMEOUT).stdout.splitlines()[0]
+    match = re.search(r"version (\S+)", first)
+    return match[1] if match else first
+
+
+def info(path: Path, image_format: DiskFormat) -> ImageInfo:
+    """Return format and sizes of an image; raises ToolFailedError when it cannot be opened."""
+    printed = run(
+        ["qemu-img", "info", "--output=json", "-f", image_format, path], timeout=_METADATA_TIMEOUT
+    )
+    told = json.loads(printed.stdout)
+    return ImageInfo(DiskFormat(told["format"]), told["virtual-size"], told["actual-size"])
+
+
+def measure(path: Path, image_format: DiskFormat, target: DiskFormat) -> int:
+    """Return how many bytes a conversion to ``target`` takes on disk at most."""
+    printed = run(
+        ["qemu-img", "measure", "--output=json", "-f", image_format, "-O", target, path],
+        timeout=_METADATA_TIMEOUT,
+    )
+    return int(json.loads(printed.stdout)["required"])
+
+
+def create_overlay(overlay: Path, backing: Path, backing_format: DiskFormat) -> None:
+    """Create a qcow2 overlay over ``backing``, which qemu then opens read-only."""
+    _writing(
+        overlay,
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        backing.absolute(),
+        "-F",
+        backing_format,
+        overlay,
+    )
+
+
+def convert(
+    source: Path,
+    target: Path,
+    target_format: DiskFormat,
+    on_progress: Callable[[float], None] | None = None,
+) -> None:
+    """Convert a qcow2 image with its backing files to a sparse, stand-alone ``target``.
+
+    ``on_progress`` is called with the percentage done. Raises OutputRefusedError when the disk
+    is full, ToolFailedError for anything else.
+    """
+
+    def watch(piece: str) -> None:
+        match = _PROGRESS.search(piece)
+        if match and on_progress is not None:
+            on_progress(float(match[1]))
+
+    command = ("qemu-img", "convert", "-p", "-f", "qcow2", "-O", target_format, source, target)
+    _writing(target, *command, on_output=watch)
+
+
+def check(path: Path, image_format: DiskFormat, virtual_size: int) -> None:
+    """Verify that an image is whole: its metadata is consistent and its size as expected.
+
+    Raises VerificationError.
+    """
+    remedy = "Nothing was published; see whether the storage is sound, then try again."
+    try:
+        if image_format is DiskFormat.QCOW2:
+            run(["qemu-img", "check", "-q", "-f", image_format, path])
+        found = info(path, image_format).virtual_size
+    except ToolFailedError as error:
+        raise VerificationError(f"The converted disk is damaged: {error.message}", remedy) from None
+    if found != virtual_size:
+        raise VerificationError(
+            f"The converted disk has {found} bytes instead of {virtual_size}.", remedy
+        )
+
+
+def _writing(
+    target: Path, *command: str | Path, on_output: Callable[[str], None] | None = None
+) -> Finished:
+    try:
+        return run(command, on_output=on_output)
+    except ToolFailedError as error:
+        if "No space left on device" in error.message or "Disk quota exceeded" in error.message:
+            raise OutputRefusedError(
+                f"The disk filled up while {target.name} was written in {target.parent}.",
+                "Free some space or choose another folder with -o; nothing was left behind.",
+            ) from error
+        raise
