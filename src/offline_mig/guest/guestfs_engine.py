@@ -108,8 +108,10 @@ class GuestfsDisks:
         if partition.number:
             device = f"{device}{partition.number}"
         handle = self._handle
+        # norecover: a journal that needs replaying is for Windows to replay, not to be reset here.
+        options = "norecover" if writable else "ro"
         try:
-            handle.mount_vfs("" if writable else "ro", "ntfs-3g", device, "/")
+            handle.mount_vfs(options, "ntfs-3g", device, "/")
         except RuntimeError as error:
             raise GuestRefusedError(
                 f"The NTFS volume {device} cannot be mounted: {_first_line(error)}",

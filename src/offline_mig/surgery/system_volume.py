@@ -20,11 +20,16 @@ _HIBERNATED = (b"hibr", b"HIBR", b"rstr", b"RSTR")
 
 @dataclass(frozen=True, slots=True)
 class SystemVolume:
-    """The volume with Windows on it. ``root`` is the Windows directory in its real case."""
+    """The volume with Windows on it.
+
+    ``root`` is the Windows directory in its real case, ``hiberfil`` the first bytes of
+    hiberfil.sys (empty when there is none).
+    """
 
     disk: int
     partition: Partition
     root: str
+    hiberfil: bytes = b""
 
     @property
     def name(self) -> str:
@@ -80,8 +85,9 @@ def find_system_volume(
             ntfs += 1
             with disks.mount(number, partition, writable=False) as volume:
                 root = _windows_root(volume)
-            if root is not None:
-                found.append(SystemVolume(number, partition, root))
+                if root is not None:
+                    head = _hiberfil_head(volume)
+                    found.append(SystemVolume(number, partition, root, head))
     if wanted is not None:
         return _pick(found, wanted)
     if len(found) > 1:
@@ -125,12 +131,10 @@ def require_clean(disks: GuestDisks, volume: SystemVolume) -> None:
             f"The NTFS volume {volume.name} is damaged: its $Volume record cannot be read.",
             "Have Windows check it (chkdsk /f) where the guest still runs, then try again.",
         )
-    with disks.mount(volume.disk, volume.partition, writable=False) as files:
-        head = files.read_part("/hiberfil.sys", 0, 8) if files.exists("/hiberfil.sys") else b""
-    if head[:4] in _HIBERNATED:
+    if volume.hiberfil[:4] in _HIBERNATED:
         raise GuestRefusedError(
             f"The guest is hibernated or was shut down with fast startup: hiberfil.sys on volume "
-            f"{volume.name} holds a session ({head[:4].decode('ascii')!r}).",
+            f"{volume.name} holds a session ({volume.hiberfil[:4].decode('ascii')!r}).",
             "Start the guest where it still runs, run 'powercfg /h off' as administrator, shut "
             "it down with 'shutdown /s /t 0', and try again.",
         )
@@ -147,6 +151,12 @@ def _windows_root(volume: GuestFilesystem) -> str | None:
         if volume.exists(f"{root}/System32/config/SYSTEM"):
             return volume.resolve(root)
     return None
+
+
+def _hiberfil_head(volume: GuestFilesystem) -> bytes:
+    if not volume.exists("/hiberfil.sys"):
+        return b""
+    return volume.read_part("/hiberfil.sys", 0, 8)
 
 
 def _pick(found: list[SystemVolume], wanted: str) -> SystemVolume:
