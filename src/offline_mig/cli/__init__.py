@@ -1,1 +1,7 @@
-"""The command line: parses, calls, prints."""
+"""The command line: parses, calls and prints, nothing else."""
+
+from __future__ import annotations
+
+from offline_mig.cli.commands import main
+
+__all__ = ["main"]

@@ -79,6 +79,17 @@ class GuestfsDisks:
         self._devices = list(handle.list_devices())
         self.notes = notes
 
+    def require_ntfs(self) -> None:
+        """Raise HostNotReadyError when the appliance cannot mount NTFS."""
+        with _failing("list what it can do"):
+            able = self._handle.feature_available(["ntfs3g"])
+        if not able:
+            raise HostNotReadyError(
+                "The libguestfs appliance has no ntfs-3g and so cannot open Windows volumes.",
+                "Install ntfs-3g (Debian, Ubuntu, Arch) or ntfs-3g with libguestfs-winsupport "
+                "(Fedora, RHEL).",
+            )
+
     def size(self, disk: int) -> int:
         """Return a disk's virtual size in bytes."""
         with _failing("read the size of a disk"):

@@ -37,6 +37,13 @@ def extract_members(cabinet: bytes, names: Collection[str]) -> dict[str, bytes]:
     return found
 
 
+def require_libarchive() -> str:
+    """Return the version of libarchive; raises HostNotReadyError when it is not installed."""
+    number = int(_binding().ffi.version_number())
+    # 3006002 is 3.6.2, see archive_version_number(3).
+    return f"version {number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
 def _binding() -> Any:
     try:
         import libarchive

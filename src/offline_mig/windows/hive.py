@@ -292,6 +292,12 @@ class _Refusing:
             ) from error
 
 
+def require_hivex() -> str:
+    """Say that hivex is there; raises HostNotReadyError when its binding is not installed."""
+    _binding()
+    return "installed"
+
+
 def _binding() -> Any:
     try:
         import hivex

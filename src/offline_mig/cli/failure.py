@@ -1,0 +1,57 @@
+"""How a failed command ends: one sentence, what to do, a documented exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from offline_mig.errors import OfflineMigError
+
+#: What a shell reports for a program that Ctrl-C ended.
+INTERRUPTED = 130
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: the run is wound up as for Ctrl-C."""
+
+
+class Commands(click.Group):
+    """A group whose commands never end in a traceback for what the user can mend."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turns the project's errors into messages and exit codes."""
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().invoke(ctx)
+        except OfflineMigError as error:
+            fail(error.message, error.remedy, error.exit_code, as_json=_wants_json(ctx))
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            fail(f"{name}{error.strerror or error}.", "", 1, as_json=_wants_json(ctx))
+        except (KeyboardInterrupt, Terminated):
+            click.echo(err=True)
+            fail("Interrupted; nothing was published.", "", INTERRUPTED, as_json=_wants_json(ctx))
+
+
+def fail(message: str, remedy: str, code: int, *, as_json: bool) -> NoReturn:
+    """Print why the command failed and end it."""
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    if remedy:
+        click.secho("What to do: ", bold=True, nl=False, err=True)
+        click.echo(remedy, err=True)
+    if as_json:
+        click.echo(json.dumps({"error": message, "remedy": remedy, "exit_code": code}, indent=2))
+    raise SystemExit(code)
+
+
+def _wants_json(ctx: click.Context) -> bool:
+    return bool(ctx.meta.get("offline_mig.json"))
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated

@@ -1,0 +1,99 @@
+"""Looking at a guest: what machine it is and which Windows is in it. Nothing is changed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.partition_table import TableKind
+from offline_mig.machine import Firmware, Machine
+from offline_mig.sources.machine_source import read_machine
+from offline_mig.surgery.facts import GuestFacts, examine
+from offline_mig.surgery.system_volume import (
+    DiskLayout,
+    SystemVolume,
+    find_system_volume,
+    read_layout,
+    require_clean,
+)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A guest and what is in it."""
+
+    machine: Machine
+    layout: DiskLayout
+    volume: SystemVolume
+    facts: GuestFacts
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def locate_windows(
+    engine: Engine,
+    images: tuple[OpenedDisk, ...],
+    *,
+    writable: bool,
+    system_partition: str | None,
+) -> Iterator[tuple[GuestDisks, DiskLayout, SystemVolume]]:
+    """Open a guest's disks and find its Windows, which must be in a state to be edited."""
+    with engine.open(images, writable=writable) as disks:
+        layout = read_layout(disks, len(images))
+        volume = find_system_volume(disks, layout, system_partition)
+        require_clean(disks, volume)
+        yield disks, layout, volume
+
+
+@contextmanager
+def examined_volume(
+    disks: GuestDisks, volume: SystemVolume
+) -> Iterator[tuple[GuestFilesystem, GuestFacts]]:
+    """Mount the system volume read-only and gather its facts; hive copies go when it ends."""
+    with (
+        tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+        disks.mount(volume.disk, volume.partition, writable=False) as files,
+    ):
+        yield files, examine(files, volume.root, Path(scratch))
+
+
+def source_images(machine: Machine) -> tuple[OpenedDisk, ...]:
+    """Return the machine's own disk images, to be opened read-only."""
+    return tuple(OpenedDisk(disk.image.path, disk.image.format) for disk in machine.disks)
+
+
+def with_found_firmware(machine: Machine, layout: DiskLayout) -> Machine:
+    """Return the machine with the firmware that its disks need, where the source names none.
+
+    A VMX that names no firmware means BIOS; only a bare disk image leaves it open.
+    """
+    if machine.source != machine.disks[0].image.path:
+        if machine.firmware is Firmware.BIOS and _boots_by_uefi_only(layout):
+            note = "The source says BIOS, but the disks are laid out for UEFI; BIOS is kept."
+            return replace(machine, notes=(*machine.notes, note))
+        return machine
+    firmware = Firmware.UEFI if _boots_by_uefi_only(layout) else Firmware.BIOS
+    return replace(machine, firmware=firmware)
+
+
+def _boots_by_uefi_only(layout: DiskLayout) -> bool:
+    # Windows itself boots from GPT by UEFI only.
+    return layout.uefi and all(t.kind is not TableKind.MBR for t in layout.tables[:1])
+
+
+def inspect_guest(source: Path, engine: Engine, system_partition: str | None = None) -> Examination:
+    """Return what there is to know about a guest; raises OfflineMigError."""
+    machine = read_machine(source)
+    with (
+        locate_windows(
+            engine, source_images(machine), writable=False, system_partition=system_partition
+        ) as (disks, layout, volume),
+        examined_volume(disks, volume) as (_, facts),
+    ):
+        machine = with_found_firmware(machine, layout)
+        return Examination(machine, layout, volume, facts, disks.notes)

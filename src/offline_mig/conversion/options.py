@@ -1,0 +1,29 @@
+"""What a user asks of a conversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offline_mig.machine import DiskFormat
+from offline_mig.targets.hardware import TargetOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """Everything that can be chosen.
+
+    ``system_partition`` is DISK:PARTITION, both from 1, for guests with several Windows.
+    ``checksum`` hashes the source before and after and the converted disks, which reads them
+    once more each. ``name`` replaces the machine's own.
+    """
+
+    output: Path
+    drivers: tuple[Path, ...]
+    format: DiskFormat = DiskFormat.QCOW2
+    name: str | None = None
+    allow_unsigned: bool = False
+    overwrite: bool = False
+    checksum: bool = False
+    system_partition: str | None = None
+    target: TargetOptions = field(default_factory=TargetOptions)
