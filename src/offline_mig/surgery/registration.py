@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from offline_mig.surgery.changes import DeleteKey, RegistryChange, SetValue
+from offline_mig.drivers.addreg import InfRegistryValue
+from offline_mig.surgery.changes import CreateKey, DeleteKey, RegistryChange, SetValue
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.windows import critical_devices
 from offline_mig.windows.critical_devices import CriticalDevice
@@ -62,4 +63,27 @@ def without_start_override(
             key = rf"{control_set}\Services\{service}\StartOverride"
             if facts.system.has_key(key):
                 changes.append(DeleteKey(HiveName.SYSTEM, key, reason))
+    return tuple(changes)
+
+
+def registry_changes(
+    facts: GuestFacts, key: str, lines: Iterable[InfRegistryValue], reason: str
+) -> tuple[RegistryChange, ...]:
+    """Return what the HKR lines of an INF do to ``key`` of the SYSTEM hive."""
+    changes: list[RegistryChange] = []
+    for line in lines:
+        if line.root != "HKR" or line.delete:
+            continue
+        where = rf"{key}\{line.subkey}" if line.subkey else key
+        if line.value is None or line.name is None:
+            changes.append(CreateKey(HiveName.SYSTEM, where, reason))
+            continue
+        present = facts.system.value(where, line.name)
+        if present is not None and line.no_clobber:
+            continue
+        value = line.value
+        if line.append and present is not None:
+            kept = [text for text in present.as_texts() if text not in value.as_texts()]
+            value = RegistryValue.multi_sz([*kept, *value.as_texts()])
+        changes.append(SetValue(HiveName.SYSTEM, where, line.name, value, reason))
     return tuple(changes)

@@ -1,0 +1,88 @@
+"""The whole plan of a conversion, put together from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from offline_mig.errors import NoDriverError
+from offline_mig.surgery.boot_driver import PlacedDriver, boot_imports, plan_boot_driver
+from offline_mig.surgery.changes import Change, WriteFile
+from offline_mig.surgery.driver_store import allocate, map_change
+from offline_mig.surgery.emulated_storage import (
+    CabinetFile,
+    missing_ide_files,
+    plan_emulated_storage,
+)
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.plan import Plan, PlanBlock
+from offline_mig.surgery.plug_and_play import plan_plug_and_play
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSet:
+    """The drivers for one guest: those that it boots from, and those that plug and play finds."""
+
+    boot: tuple[PlacedDriver, ...]
+    others: tuple[PlacedDriver, ...] = ()
+
+
+def missing_files(facts: GuestFacts, drivers: DriverSet) -> frozenset[str]:
+    """Return the files of Windows itself that the plan needs and the guest lacks."""
+    imports = {name for driver in drivers.boot for name in boot_imports(driver.package)}
+    return missing_ide_files(facts) | frozenset(imports - facts.driver_files)
+
+
+def plan_conversion(
+    facts: GuestFacts, drivers: DriverSet, cabinet_files: Mapping[str, CabinetFile]
+) -> Plan:
+    """Return everything to be done so that the guest boots from VirtIO.
+
+    ``cabinet_files`` are what could be found of ``missing_files``. Raises NoDriverError when a
+    boot driver could not be loaded for want of a file.
+    """
+    blocks: list[PlanBlock] = []
+    imports = _import_files(facts, drivers.boot, cabinet_files)
+    if imports:
+        blocks.append(PlanBlock("Files that the boot drivers need", imports))
+    if facts.has_driver_database:
+        allocation = allocate(facts, [driver.package for driver in drivers.boot])
+        for driver, stored in zip(drivers.boot, allocation.packages, strict=True):
+            blocks.append(plan_boot_driver(facts, driver, stored))
+        blocks.append(PlanBlock("Numbers in the driver store", (map_change(allocation),)))
+        by_path = drivers.others
+    else:
+        blocks += [plan_boot_driver(facts, driver, None) for driver in drivers.boot]
+        # Without a driver store Windows wants to find the INF of the boot driver as well.
+        by_path = (*drivers.boot, *drivers.others)
+    fall_back, notes = plan_emulated_storage(facts, cabinet_files)
+    blocks.append(fall_back)
+    if by_path:
+        blocks.append(plan_plug_and_play(facts, by_path))
+    return Plan(tuple(block for block in blocks if block.changes), notes)
+
+
+def _import_files(
+    facts: GuestFacts,
+    drivers: Sequence[PlacedDriver],
+    cabinet_files: Mapping[str, CabinetFile],
+) -> tuple[Change, ...]:
+    changes: dict[str, Change] = {}
+    for driver in drivers:
+        for name in sorted(boot_imports(driver.package) - facts.driver_files):
+            found = cabinet_files.get(name)
+            if found is None:
+                raise NoDriverError(
+                    f"{driver.name} from {driver.location} cannot be loaded: it needs {name}, "
+                    f"which {facts.drivers_directory} and the driver cabinets of this "
+                    f"{facts.version.product_name} lack.",
+                    f"Copy {name} into {facts.drivers_directory} from the Windows CD, or choose "
+                    "a driver build for this Windows with --drivers.",
+                )
+            changes[name] = WriteFile(
+                f"{facts.drivers_directory}/{name}",
+                found.content,
+                found.cabinet,
+                f"{driver.name} imports it",
+            )
+    return tuple(changes.values())

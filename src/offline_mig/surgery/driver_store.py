@@ -1,0 +1,216 @@
+r"""A driver package in the driver store, as Windows 8 and later keep it.
+
+The files lie in ``System32\DriverStore\FileRepository``, the INF again as ``INF\oemN.inf``, and
+``DriverDatabase`` in the SYSTEM hive says which devices the package is for. It is complete, so
+that ``pnputil /delete-driver oemN.inf`` removes it like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from offline_mig.drivers.directories import DirId
+from offline_mig.drivers.install import InstallSection
+from offline_mig.drivers.package import DeviceModel, DriverPackage
+from offline_mig.surgery.changes import Change, SetValue, WriteFile
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.registration import registry_changes
+from offline_mig.windows import driver_database
+from offline_mig.windows.hive import HiveName
+from offline_mig.windows.registry import RegistryType, RegistryValue
+
+_DATABASE = driver_database.KEY
+#: Where catalogues of third-party drivers are looked up (the system catalogue database).
+_CATALOG_ROOT = "System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
+_LOCKDOWN = r"Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles"
+#: What Windows 10 writes as Class for a file that a driver package owns.
+_LOCKDOWN_CLASS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPackage:
+    """A package with its place in the store: ``viostor.inf_amd64_...`` and ``oemN.inf``."""
+
+    package: DriverPackage
+    label: str
+    oem_inf: str
+
+    @property
+    def repository(self) -> str:
+        """The package's folder, relative to the Windows directory, with slashes."""
+        return f"System32/DriverStore/FileRepository/{self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAllocation:
+    """Places for several packages, and the map of used numbers that comes with them."""
+
+    packages: tuple[StoredPackage, ...]
+    oem_inf_map: bytes
+
+
+def allocate(facts: GuestFacts, packages: Sequence[DriverPackage]) -> StoreAllocation:
+    """Find places in the driver store: the old one for a package that is there, else a free one."""
+    mapped = facts.system.value(_DATABASE, "OemInfMap")
+    oem_inf_map = mapped.data if mapped else b""
+    known = {name.lower() for name in facts.system.subkeys(rf"{_DATABASE}\DriverInfFiles")}
+    taken = set(facts.inf_files) | known
+    stored = []
+    for package in packages:
+        content = b"".join(
+            name.encode() + b"\0" + data for name, data in sorted(package.files.items())
+        )
+        label = driver_database.package_name(package.inf_name, facts.version.architecture, content)
+        present = facts.system.value(rf"{_DATABASE}\DriverPackages\{label}", "")
+        oem_inf = present.as_text() if present else None
+        if not oem_inf:
+            number = driver_database.free_oem_number(oem_inf_map, taken)
+            oem_inf = f"oem{number}.inf"
+        number = int(oem_inf.lower().removeprefix("oem").removesuffix(".inf"))
+        oem_inf_map = driver_database.with_oem_number(oem_inf_map, number)
+        taken.add(oem_inf.lower())
+        stored.append(StoredPackage(package, label, oem_inf))
+    return StoreAllocation(tuple(stored), oem_inf_map)
+
+
+def map_change(allocation: StoreAllocation) -> SetValue:
+    """Return the change that marks the numbers of all stored packages as used."""
+    return SetValue(
+        HiveName.SYSTEM,
+        _DATABASE,
+        "OemInfMap",
+        RegistryValue.binary(allocation.oem_inf_map),
+        "the numbers of oemN.inf that are in use",
+    )
+
+
+def store_changes(facts: GuestFacts, stored: StoredPackage, location: str) -> Iterator[Change]:
+    """Yield the changes that put a package into the driver store."""
+    package = stored.package
+    for name, content in sorted(package.files.items()):
+        yield WriteFile(
+            f"{facts.root}/{stored.repository}/{name}",
+            content,
+            location,
+            "the package in the driver store",
+        )
+    yield WriteFile(
+        f"{facts.root}/INF/{stored.oem_inf}", package.inf, location, "the package's INF"
+    )
+    if package.catalogue_present:
+        yield WriteFile(
+            f"{facts.root}/{_CATALOG_ROOT}/{stored.oem_inf.removesuffix('.inf')}.cat",
+            package.files[package.catalog_name.lower()],
+            location,
+            "the catalogue where Windows looks signatures up",
+        )
+    yield from _package_record(facts, stored)
+    for file in package.copied_files:
+        below = file.path.below_windows
+        if below is None or file.directory == DirId.DRIVER_STORE:
+            continue
+        slashed = below.replace("\\", "/")
+        key = rf"{_LOCKDOWN}\%SystemRoot%/{slashed}"
+        reason = "Windows guards the file as one that a package owns"
+        source = stored.repository.replace("/", "\\")
+        values = {
+            "Class": RegistryValue.dword(_LOCKDOWN_CLASS),
+            "Owners": RegistryValue.multi_sz([stored.oem_inf]),
+            "Source": RegistryValue.expand_sz(rf"%SystemRoot%\{source}\{file.source.lower()}"),
+        }
+        for name, value in values.items():
+            yield SetValue(HiveName.SOFTWARE, key, name, value, reason)
+
+
+def _package_record(facts: GuestFacts, stored: StoredPackage) -> Iterator[Change]:
+    package = stored.package
+    reason = f"{package.inf_name} as a package in the driver store"
+    record = rf"{_DATABASE}\DriverPackages\{stored.label}"
+
+    def put(key: str, name: str, value: RegistryValue) -> SetValue:
+        return SetValue(HiveName.SYSTEM, key, name, value, reason)
+
+    yield put(record, "", RegistryValue.sz(stored.oem_inf))
+    yield put(
+        record,
+        "Version",
+        driver_database.version_value(
+            facts.version.architecture,
+            package.class_guid,
+            package.driver_date,
+            package.driver_version,
+        ),
+    )
+    yield put(record, "Provider", RegistryValue.sz(package.provider))
+    yield put(record, "InfName", RegistryValue.sz(package.inf_name.lower()))
+    yield put(record, "OemPath", RegistryValue.sz(r"C:\Windows\INF"))
+    if package.catalogue_present:
+        yield put(record, "Catalog", RegistryValue.sz(package.catalog_name.lower()))
+    size = sum(len(content) for content in package.files.values())
+    yield put(record, "FileSize", RegistryValue(RegistryType.QWORD, size.to_bytes(8, "little")))
+    yield put(record, "StatusFlags", RegistryValue.dword(driver_database.STATUS_IMPORTED))
+    for install in package.installs:
+        yield from _configuration(facts, record, install, reason)
+    for model in package.models:
+        yield from _descriptors(record, model, reason)
+    for token, text in _used_strings(package).items():
+        yield put(rf"{record}\Strings", token, RegistryValue.sz(text))
+
+    inf_record = rf"{_DATABASE}\DriverInfFiles\{stored.oem_inf}"
+    yield put(inf_record, "", RegistryValue.multi_sz([stored.label]))
+    yield put(inf_record, "Active", RegistryValue.sz(stored.label))
+    sections = [install.effective_section for install in package.installs]
+    yield put(inf_record, "Configurations", RegistryValue.multi_sz(sections))
+
+    for model in package.models:
+        key = rf"{_DATABASE}\DeviceIds\{model.hardware_id.upper()}"
+        yield put(key, stored.oem_inf, driver_database.HARDWARE_ID_MATCH)
+        for identity in model.compatible_ids:
+            key = rf"{_DATABASE}\DeviceIds\{identity.upper()}"
+            yield put(key, stored.oem_inf, driver_database.COMPATIBLE_ID_MATCH)
+    yield put(
+        rf"{_DATABASE}\DeviceIds\{package.class_guid.lower()}",
+        stored.oem_inf,
+        RegistryValue(RegistryType.NONE, b""),
+    )
+
+
+def _configuration(
+    facts: GuestFacts, record: str, install: InstallSection, reason: str
+) -> Iterator[Change]:
+    key = rf"{record}\Configurations\{install.effective_section}"
+    driver = install.function_driver
+    values = {
+        "ConfigFlags": RegistryValue.dword(0),
+        "ConfigScope": RegistryValue.dword(driver_database.CONFIG_SCOPE),
+    }
+    if driver is not None:
+        values["Service"] = RegistryValue.sz(driver.name)
+    if install.includes:
+        values["IncludedInfs"] = RegistryValue.multi_sz(install.includes)
+    for name, value in values.items():
+        yield SetValue(HiveName.SYSTEM, key, name, value, reason)
+    branches = [(rf"{key}\Device", install.hardware_registry)]
+    branches += [(rf"{key}\Services\{s.name}", s.registry) for s in install.services]
+    for branch, lines in branches:
+        yield from registry_changes(facts, branch, lines, reason)
+
+
+def _descriptors(record: str, model: DeviceModel, reason: str) -> Iterator[Change]:
+    values = {
+        "Configuration": RegistryValue.sz(model.effective_section),
+        "Manufacturer": RegistryValue.sz(model.manufacturer_token.lower()),
+        "Description": RegistryValue.sz(model.description_token.lower()),
+    }
+    for identity in (model.hardware_id, *model.compatible_ids):
+        key = rf"{record}\Descriptors\{identity.upper()}"
+        for name, value in values.items():
+            yield SetValue(HiveName.SYSTEM, key, name, value, reason)
+
+
+def _used_strings(package: DriverPackage) -> dict[str, str]:
+    used = " ".join(
+        f"{model.description_token} {model.manufacturer_token}" for model in package.models
+    ).lower()
+    return {token: text for token, text in package.strings.items() if f"%{token}%" in used}
