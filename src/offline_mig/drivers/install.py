@@ -1,0 +1,262 @@
+"""Install sections: the services, registry values and files that a device's driver brings.
+
+The forms: Microsoft, "INF DDInstall Section", "INF DDInstall.Services Section", "INF AddService
+Directive", "INF DDInstall.HW Section", "INF DDInstall.CoInstallers Section", "Specifying the KMDF
+Version in an INF".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from offline_mig.drivers.addreg import (
+    InfRegistryValue,
+    read_added,
+    read_deleted,
+    read_number,
+)
+from offline_mig.drivers.copyfiles import CopyFile, read_copied
+from offline_mig.drivers.directories import InfPath
+from offline_mig.drivers.inf import InfError, InfFile, InfLine
+from offline_mig.windows.version import Architecture
+
+#: SPSVCINST_ASSOCSERVICE of setupapi.h: the service is the device's own driver.
+SPSVCINST_ASSOCSERVICE = 0x2
+
+#: Lines, values and files of all install sections of an INF together. Sections that many others
+#: name let a small file stand for a huge installation; the largest real one has some thousands.
+MAX_INSTALLED_ITEMS = 200_000
+
+#: Directives of an install section that are read into fields of their own.
+_READ = frozenset({"addreg", "delreg", "copyfiles", "include", "needs"})
+
+
+@dataclass(frozen=True, slots=True)
+class EventLogInstall:
+    """An event source: the values (relative to its key) under Services\\EventLog\\log\\source."""
+
+    log: str
+    source: str
+    registry: tuple[InfRegistryValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInstall:
+    """A service that an INF installs.
+
+    ``flags`` are SPSVCINST_* bits; ``service_type``, ``start_type`` and ``error_control`` the
+    numbers of winnt.h. HKR in ``registry`` is the service's own key.
+    """
+
+    name: str
+    flags: int
+    display_name: str
+    description: str
+    service_type: int
+    start_type: int
+    error_control: int
+    binary: InfPath
+    load_order_group: str
+    dependencies: tuple[str, ...]
+    start_name: str
+    security: str
+    registry: tuple[InfRegistryValue, ...]
+    event_log: EventLogInstall | None
+
+    @property
+    def is_function_driver(self) -> bool:
+        """Whether this is the driver of the device itself, and not one beside it."""
+        return bool(self.flags & SPSVCINST_ASSOCSERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSection:
+    r"""What installing a device does.
+
+    ``name`` is the section as the models line has it, ``effective_section`` the one that is used,
+    with its .NTamd64 or .NT. HKR is the device's hardware key (Enum\...) in
+    ``hardware_registry``, its software key (Class\{GUID}\NNNN) in ``software_registry`` and
+    ``coinstaller_registry``, and its video key in ``software_settings`` (the SoftwareSettings of
+    display drivers). ``directives`` are the remaining lines, such as Characteristics and
+    ``*IfType`` of a network adapter, which its class installer writes into the software key.
+    ``includes`` and ``needs_elsewhere`` name other INFs, and sections of those.
+    """
+
+    name: str
+    effective_section: str
+    services: tuple[ServiceInstall, ...]
+    hardware_registry: tuple[InfRegistryValue, ...]
+    software_registry: tuple[InfRegistryValue, ...]
+    software_settings: tuple[InfRegistryValue, ...]
+    coinstaller_registry: tuple[InfRegistryValue, ...]
+    copy_files: tuple[CopyFile, ...]
+    coinstaller_files: tuple[CopyFile, ...]
+    directives: tuple[tuple[str, str], ...]
+    kmdf_library_version: str
+    includes: tuple[str, ...]
+    needs_elsewhere: tuple[str, ...]
+
+    @property
+    def function_driver(self) -> ServiceInstall | None:
+        """The service that drives the device, None where the INF names none."""
+        return next((service for service in self.services if service.is_function_driver), None)
+
+
+class InstallReader:
+    """Reads the install sections of an INF for one Windows."""
+
+    def __init__(self, inf: InfFile, architecture: Architecture, windows_directory: str) -> None:
+        """``windows_directory`` stands for %10% in registry values."""
+        self._inf = inf
+        self._architecture = architecture
+        self._windows_directory = windows_directory
+        self._items = 0
+        self._includes: list[str] = []
+        self._needs_elsewhere: list[str] = []
+
+    def read(self, name: str, effective_section: str) -> InstallSection:
+        """Read an install section and those that belong to it.
+
+        Raises InfError when it names sections that are not there, or says something without
+        sense.
+        """
+        self._includes.clear()
+        self._needs_elsewhere.clear()
+        own = self._lines(effective_section)
+        hardware = self._lines(f"{effective_section}.HW")
+        settings = self._lines(f"{effective_section}.SoftwareSettings")
+        coinstallers = self._lines(f"{effective_section}.CoInstallers")
+        services = self._lines(f"{effective_section}.Services")
+        return InstallSection(
+            name=name,
+            effective_section=effective_section,
+            # A line without a name gives the device no service at all.
+            services=tuple(
+                self._service(line)
+                for line in services
+                if line.is_for("AddService") and line.text(0)
+            ),
+            hardware_registry=self._registry(hardware),
+            software_registry=self._registry(own),
+            software_settings=self._registry(settings),
+            coinstaller_registry=self._registry(coinstallers),
+            copy_files=self._copied(own),
+            coinstaller_files=self._copied(coinstallers),
+            directives=tuple(
+                (line.key, line.text(0))
+                for line in own
+                if line.key is not None and line.key.lower() not in _READ
+            ),
+            kmdf_library_version=self._kmdf_version(effective_section),
+            includes=tuple(dict.fromkeys(self._includes)),
+            needs_elsewhere=tuple(dict.fromkeys(self._needs_elsewhere)),
+        )
+
+    def _count(self, items: int) -> None:
+        self._items += items
+        if self._items > MAX_INSTALLED_ITEMS:
+            raise InfError(self._inf.name, "its sections add up to too large an installation")
+
+    def _lines(self, section: str) -> tuple[InfLine, ...]:
+        """Return the lines of a section, then those of the sections that it needs."""
+        found: list[InfLine] = []
+        order = [section]
+        seen = {section.lower()}  # Sections may need each other in a circle.
+        for current in order:
+            if current is not section and not self._inf.has(current):
+                self._needs_elsewhere.append(current)
+                continue
+            lines = self._inf.lines(current)
+            self._count(len(lines))
+            found.extend(lines)
+            self._includes.extend(_names(lines, "Include"))
+            for needed in _names(lines, "Needs"):
+                if needed.lower() not in seen:
+                    seen.add(needed.lower())
+                    order.append(needed)
+        return tuple(found)
+
+    def _registry(self, lines: Iterable[InfLine]) -> tuple[InfRegistryValue, ...]:
+        """Return what the lines' DelReg and AddReg do, in the order that Windows does it."""
+        lines = tuple(lines)
+        changes = (
+            *read_deleted(self._inf, _names(lines, "DelReg")),
+            *read_added(self._inf, _names(lines, "AddReg"), self._windows_directory),
+        )
+        self._count(len(changes))
+        return changes
+
+    def _copied(self, lines: Iterable[InfLine]) -> tuple[CopyFile, ...]:
+        files = read_copied(self._inf, _names(lines, "CopyFiles"), self._architecture)
+        self._count(len(files))
+        return files
+
+    def _service(self, line: InfLine) -> ServiceInstall:
+        # AddService = name, [flags], section[, event log section[, [log][, source]]]
+        inf, name, section = self._inf, line.text(0), line.text(2)
+        if not inf.has(section):
+            raise InfError(inf.name, f"the service {name} has no section [{section}]", line.number)
+        if "\\" in name or "/" in name:
+            raise InfError(inf.name, f"{name!r} cannot be a service's name", line.number)
+        lines = self._lines(section)
+        return ServiceInstall(
+            name=name,
+            flags=read_number(inf, line, line.text(1)) & 0xFFFFFFFF,
+            display_name=_text(lines, "DisplayName"),
+            description=_text(lines, "Description"),
+            service_type=self._number(name, lines, "ServiceType"),
+            start_type=self._number(name, lines, "StartType"),
+            error_control=self._number(name, lines, "ErrorControl"),
+            binary=self._binary(name, lines),
+            load_order_group=_text(lines, "LoadOrderGroup"),
+            dependencies=tuple(_names(lines, "Dependencies")),
+            start_name=_text(lines, "StartName"),
+            security=_text(lines, "Security"),
+            registry=self._registry(lines),
+            event_log=self._event_log(line),
+        )
+
+    def _number(self, service: str, lines: Iterable[InfLine], key: str) -> int:
+        for line in lines:
+            if line.is_for(key) and line.text(0):
+                return read_number(self._inf, line, line.text(0))
+        raise InfError(self._inf.name, f"the service {service} has no {key}")
+
+    def _binary(self, service: str, lines: Iterable[InfLine]) -> InfPath:
+        path = InfPath.parse(_text(lines, "ServiceBinary"))
+        if not path.relative:
+            raise InfError(self._inf.name, f"the service {service} has no ServiceBinary")
+        return path
+
+    def _event_log(self, line: InfLine) -> EventLogInstall | None:
+        section = line.text(3)
+        if not section:
+            return None
+        if not self._inf.has(section):
+            raise InfError(
+                self._inf.name,
+                f"the service {line.text(0)} has no event log section [{section}]",
+                line.number,
+            )
+        return EventLogInstall(
+            line.text(4) or "System",
+            line.text(5) or line.text(0),
+            self._registry(self._lines(section)),
+        )
+
+    def _kmdf_version(self, effective_section: str) -> str:
+        # KmdfService = service, section
+        for line in self._inf.lines_for(f"{effective_section}.Wdf", "KmdfService"):
+            return self._inf.text(line.text(1), "KmdfLibraryVersion")
+        return ""
+
+
+def _names(lines: Iterable[InfLine], key: str) -> list[str]:
+    return list(
+        dict.fromkeys(text for line in lines if line.is_for(key) for text in line.fields if text)
+    )
+
+
+def _text(lines: Iterable[InfLine], key: str) -> str:
+    return next((line.text(0) for line in lines if line.is_for(key)), "")
