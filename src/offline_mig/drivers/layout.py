@@ -1,0 +1,93 @@
+"""How driver media name Windows releases and processors in their directories.
+
+virtio-win's ISO has ``<driver>/<release>/<architecture>/``, its RPM also
+``by-os/<architecture>/<release>/``, its floppies ``<architecture>/<Release>`` and its builds
+``<Release>/<architecture>``; virtio-win/virtio-win-pkg-scripts, util/filemap.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from offline_mig.windows.version import Architecture, WindowsVersion
+
+#: Directory names (in lower case) by the names of releases in WindowsVersion.release.
+_RELEASES = {
+    "xp": ("xp", "winxp", "wxp"),
+    "2k3": ("2k3", "win2003", "wnet"),
+    "vista": ("vista", "winvista"),
+    "2k8": ("2k8", "win2008", "wlh"),
+    "w7": ("w7", "win7"),
+    "2k8R2": ("2k8r2", "win2008r2"),
+    "w8": ("w8", "win8"),
+    "2k12": ("2k12", "win2012"),
+    "w8.1": ("w8.1", "win8.1"),
+    "2k12R2": ("2k12r2", "win2012r2"),
+    "w10": ("w10", "win10"),
+    "2k16": ("2k16", "win2016"),
+    "2k19": ("2k19", "win2019"),
+    "2k22": ("2k22", "win2022"),
+    "w11": ("w11", "win11"),
+    "2k25": ("2k25", "win2025"),
+}
+_RELEASE_OF = {name: release for release, names in _RELEASES.items() for name in names}
+_ARCHITECTURE_OF = {
+    "x86": Architecture.X86,
+    "i386": Architecture.X86,
+    "amd64": Architecture.AMD64,
+    "x64": Architecture.AMD64,
+    "arm64": Architecture.ARM64,
+}
+
+#: Where drivers for a release are looked for beside its own directory, best first. One build
+#: serves w10, 2k16, 2k19 and 2k22, and one w11 and 2k25; the same holds for w7 and 2k8R2, w8 and
+#: 2k12, w8.1 and 2k12R2 (filemap.py). An older build also runs on a newer Windows of the same
+#: driver model (an x86 XP build, for SCSIPORT.SYS, on nothing but XP).
+_FALL_BACKS = {
+    "xp": (),
+    "2k3": (),
+    "vista": ("2k8",),
+    "2k8": ("vista",),
+    "w7": ("2k8R2",),
+    "2k8R2": ("w7",),
+    "w8": ("2k12",),
+    "2k12": ("w8",),
+    "w8.1": ("2k12R2", "w8", "2k12"),
+    "2k12R2": ("w8.1", "2k12", "w8"),
+    "w10": ("2k16", "2k19", "2k22"),
+    "2k16": ("w10",),
+    "2k19": ("2k16", "w10"),
+    "2k22": ("2k19", "2k16", "w10"),
+    "w11": ("2k25", "w10", "2k22", "2k19", "2k16"),
+    "2k25": ("w11", "2k22", "2k19", "2k16", "w10"),
+}
+#: XP x64 is the client twin of Server 2003 x64, and one build serves both.
+_FALL_BACKS_64 = {"xp": ("2k3",), "2k3": ("xp",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a package's directory says that it is for; None where it does not say."""
+
+    release: str | None
+    architecture: Architecture | None
+
+    def __str__(self) -> str:
+        return f"{self.release or 'any release'} {self.architecture or 'any processor'}"
+
+
+def place_of(path: str) -> Place:
+    """Read a path on a medium. Of several names of a kind the one nearest the file counts."""
+    directories = path.lower().split("/")[-2::-1]
+    return Place(
+        next((_RELEASE_OF[name] for name in directories if name in _RELEASE_OF), None),
+        next((_ARCHITECTURE_OF[name] for name in directories if name in _ARCHITECTURE_OF), None),
+    )
+
+
+def releases_for(windows: WindowsVersion) -> tuple[str, ...]:
+    """Return the releases whose drivers may serve ``windows``, its own first."""
+    release = windows.release
+    wide = windows.architecture is not Architecture.X86
+    fall_backs = (_FALL_BACKS_64.get(release) if wide else None) or _FALL_BACKS.get(release, ())
+    return (release, *fall_backs)

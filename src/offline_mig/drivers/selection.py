@@ -1,0 +1,253 @@
+"""Which package of the driver media a Windows gets.
+
+A package is taken when its directory is for that Windows (layout.py), its INF has models for it
+and its drivers are there and made for its processor. Of several, the directory closest to the
+Windows wins, then the highest driver version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from offline_mig.drivers.inf import InfError
+from offline_mig.drivers.layout import place_of, releases_for
+from offline_mig.drivers.listing import MediaInf
+from offline_mig.drivers.media import DriverMedia
+from offline_mig.drivers.package import DriverPackage, read_package
+from offline_mig.errors import NoDriverError, SourceUnreadableError
+from offline_mig.windows.pe import pe_architecture
+from offline_mig.windows.version import WindowsVersion
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """What a driver is known by: its INF, and the service of its device, in lower case."""
+
+    inf: str
+    service: str
+
+
+#: The drivers of virtio-win whose INF or service is not called as the driver is. Every other
+#: name stands for itself.
+_DRIVERS = {
+    "fwcfg": _Driver("fwcfg.inf", "fwcfg"),
+    "pvpanic": _Driver("pvpanic.inf", "pvpanic"),
+    "pvpanic-pci": _Driver("pvpanic-pci.inf", "pvpanic"),
+    "viofs": _Driver("viofs.inf", "virtiofsdrv"),
+    "viogpudo": _Driver("viogpudo.inf", "viogpudod"),
+    "vioinput": _Driver("vioinput.inf", "virtioinput"),
+    "viorng": _Driver("viorng.inf", "virtrng"),
+    "vioserial": _Driver("vioser.inf", "virtioserial"),
+}
+#: INF files that are never taken for a renamed one of another driver.
+_OWN_NAMES = frozenset(
+    {driver.inf for driver in _DRIVERS.values()}
+    | {f"{name}.inf" for name in ("viostor", "vioscsi", "netkvm", "balloon", "qxl", "qxldod")}
+    # sriov's protocol driver and the driverless qemufwcfg name services and devices of others.
+    | {"vioprot.inf", "qemufwcfg.inf"}
+)
+
+#: What a guest gets besides the driver of its boot disk. Not among them: vioprot (it binds to
+#: every adapter), viogpudo (it takes the console from QXL and VGA), qemufwcfg (fwcfg's rival for
+#: the same device), viofs (it wants WinFsp).
+_OPTIONAL = (
+    "netkvm",
+    "balloon",
+    "vioserial",
+    "viorng",
+    "vioinput",
+    "pvpanic",
+    "pvpanic-pci",
+    "fwcfg",
+)
+#: Windows 8 and later have no XPDM display drivers: there QXL is qxldod.
+_FIRST_WDDM_ONLY = (6, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A package that was looked at and not taken; ``elsewhere`` if it is for another Windows."""
+
+    location: str
+    reason: str
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The package chosen for ``driver``, None when there is none, and what else was looked at.
+
+    ``location`` is for people: ``virtio-win.iso: viostor/w10/amd64/viostor.inf``.
+    """
+
+    driver: str
+    package: DriverPackage | None
+    location: str
+    considered: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A package whose INF fits, and how far its directory is from the Windows (0: its own)."""
+
+    media: DriverMedia
+    inf: MediaInf
+    package: DriverPackage
+    distance: int
+
+    @property
+    def location(self) -> str:
+        return _location(self.media, self.inf)
+
+    @property
+    def preference(self) -> tuple[object, ...]:
+        """The smallest is the best."""
+        version = tuple(-number for number in self.package.driver_version)
+        catalogue = self.media.find(self.inf.directory, self.package.catalog_name)
+        return (self.distance, version, catalogue is None)
+
+
+def choose_package(media: Sequence[DriverMedia], driver: str, windows: WindowsVersion) -> Choice:
+    """Choose the package of ``driver`` for ``windows``.
+
+    ``driver`` is a name such as viostor, vioscsi, netkvm or vioserial, in any letter case.
+    """
+    known = _known(driver)
+    candidates: list[_Candidate] = []
+    rejected: list[Rejected] = []
+    for source in media:
+        for inf in source.infs:
+            examined = _examine(source, inf, known, windows) if _may_be(inf, known) else None
+            if isinstance(examined, _Candidate):
+                candidates.append(examined)
+            elif examined is not None:
+                rejected.append(examined)
+    # sorted() is stable: what is alike stays in the order that it was given in.
+    candidates.sort(key=lambda candidate: candidate.preference)
+    for index, candidate in enumerate(candidates):
+        loaded = _load(candidate, windows)
+        if isinstance(loaded, DriverPackage):
+            rejected += [
+                Rejected(other.location, f"{candidate.location} fits better")
+                for other in candidates[index + 1 :]
+            ]
+            return Choice(driver, loaded, candidate.location, tuple(rejected))
+        rejected.append(loaded)
+    return Choice(driver, None, "", tuple(rejected))
+
+
+def choose_optional(media: Sequence[DriverMedia], windows: WindowsVersion) -> tuple[Choice, ...]:
+    """Choose all drivers that the media have for ``windows`` besides those of disks."""
+    display = "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl"
+    choices = (choose_package(media, driver, windows) for driver in (*_OPTIONAL, display))
+    return tuple(choice for choice in choices if choice.package is not None)
+
+
+def no_driver_error(
+    choice: Choice, windows: WindowsVersion, media: Sequence[DriverMedia]
+) -> NoDriverError:
+    """Return the error for a choice without a package: what was looked for, and what is there."""
+    known = _known(choice.driver)
+    wanted = f"{windows.release} {windows.architecture}"
+    name = windows.product_name or f"Windows NT {windows.major}.{windows.minor}"
+    sources = ", ".join(source.name for source in media) or "no driver source at all"
+    message = (
+        f"There is no {choice.driver} driver for {name} "
+        f"({wanted}, build {windows.build}) in {sources}."
+    )
+    places = dict.fromkeys(
+        str(place_of(inf.path))
+        for source in media
+        for inf in source.infs
+        if inf.name.lower() == known.inf
+    )
+    message += (
+        f" They have {choice.driver} for: {', '.join(places)}."
+        if places
+        else f" They have no {known.inf} at all."
+    )
+    # Packages that are meant for this Windows, and are not good enough, say most.
+    near = [f"{it.location}: {it.reason}" for it in choice.considered if not it.elsewhere]
+    if near:
+        message += " Not usable: " + "; ".join(near) + "."
+    places_wanted = " or ".join(
+        f"{choice.driver}/{release}/{windows.architecture}" for release in releases_for(windows)
+    )
+    return NoDriverError(
+        message, f"Give a virtio-win ISO or a driver directory that has {places_wanted}."
+    )
+
+
+def _known(driver: str) -> _Driver:
+    name = driver.lower()
+    return _DRIVERS.get(name, _Driver(f"{name}.inf", name))
+
+
+def _location(media: DriverMedia, inf: MediaInf) -> str:
+    return f"{media.name}: {inf.path}"
+
+
+def _may_be(inf: MediaInf, driver: _Driver) -> bool:
+    """Tell whether an INF is the driver's, or renamed (oem12.inf) and worth a closer look."""
+    name = inf.name.lower()
+    if name == driver.inf:
+        return True
+    if name in _OWN_NAMES or inf.data is None:
+        return False
+    text = inf.data.lower()
+    return any(driver.service.encode(codec) in text for codec in ("utf-8", "utf-16-le"))
+
+
+def _examine(
+    media: DriverMedia, inf: MediaInf, driver: _Driver, windows: WindowsVersion
+) -> _Candidate | Rejected | None:
+    """Judge a package by its place and its INF. None when it is another driver's."""
+    location = _location(media, inf)
+    place = place_of(inf.path)
+    releases = releases_for(windows)
+    if place.release is None or place.architecture is None:
+        return Rejected(location, "its directory names no release and processor, as w10/amd64 does")
+    if place.architecture is not windows.architecture or place.release not in releases:
+        return Rejected(location, f"it is for {place}", elsewhere=True)
+    if inf.data is None:
+        return Rejected(location, inf.problem)
+    try:
+        package = read_package(inf.name, inf.data, windows)
+    except InfError as error:
+        return Rejected(location, error.message.rstrip("."))
+    services = {service.name.lower() for service in package.services if service.is_function_driver}
+    if inf.name.lower() != driver.inf and driver.service not in services:
+        return None
+    if not package.models:
+        meant = ", ".join(package.decorations) or "undecorated Windows versions"
+        return Rejected(
+            location,
+            f"its INF is for {meant}, not for NT{windows.architecture}."
+            f"{windows.major}.{windows.minor} build {windows.build}",
+        )
+    for file in package.copied_files:
+        if file.is_driver and media.find(inf.directory, file.source_path) is None:
+            return Rejected(location, f"{file.source} is not there")
+    return _Candidate(media, inf, package, releases.index(place.release))
+
+
+def _load(candidate: _Candidate, windows: WindowsVersion) -> DriverPackage | Rejected:
+    """Read the files of a package and judge its drivers."""
+    media, directory, package = candidate.media, candidate.inf.directory, candidate.package
+    listed = {path: media.find(directory, path) for path in package.source_paths}
+    there = {path: found for path, found in listed.items() if found is not None}
+    try:
+        contents = media.read(tuple(dict.fromkeys(there.values())))
+    except SourceUnreadableError as error:
+        return Rejected(candidate.location, error.message.rstrip("."))
+    loaded = package.with_files({path: contents[found] for path, found in there.items()})
+    for file in loaded.copied_files:
+        if not file.is_driver:
+            continue
+        architecture = pe_architecture(contents[there[file.source_path]])
+        if architecture is None:
+            return Rejected(candidate.location, f"{file.source} is no Windows driver file")
+        if architecture is not windows.architecture:
+            return Rejected(candidate.location, f"{file.source} is for {architecture}")
+    return loaded
