@@ -1,1 +1,1 @@
-"""Where machines come from: VMX files and bare disk images."""
+"""What a conversion starts from: VMX files, VMDK, qcow2 and raw images, read without trust."""
