@@ -11,7 +11,7 @@ from pathlib import Path
 from offline_mig.errors import OfflineMigError
 from offline_mig.guest.acceleration import find_acceleration
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.guestfs_engine import GuestfsEngine, load_binding
+from offline_mig.guest.guestfs_engine import GuestfsEngine, guestfs_version
 from offline_mig.images import qemu_img
 from offline_mig.machine import DiskFormat
 from offline_mig.windows.cabinet import require_libarchive
@@ -36,7 +36,7 @@ def check_host() -> tuple[HostCheck, ...]:
         _check("qemu-img", lambda: f"version {qemu_img.version()}"),
         _check("hivex binding", require_hivex),
         _check("libarchive", require_libarchive),
-        _check("libguestfs binding", _guestfs_version),
+        _check("libguestfs binding", lambda: f"version {guestfs_version()}"),
         _acceleration(),
         _check("libguestfs appliance", _launch),
     )
@@ -47,15 +47,6 @@ def _check(name: str, probe: Callable[[], str]) -> HostCheck:
         return HostCheck(name, passed=True, detail=probe())
     except OfflineMigError as error:
         return HostCheck(name, passed=False, detail=error.message, remedy=error.remedy)
-
-
-def _guestfs_version() -> str:
-    handle = load_binding().GuestFS(python_return_dict=True)
-    try:
-        found = handle.version()
-    finally:
-        handle.close()
-    return f"version {found['major']}.{found['minor']}.{found['release']}"
 
 
 def _acceleration() -> HostCheck:

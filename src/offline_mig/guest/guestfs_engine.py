@@ -282,3 +282,13 @@ def load_binding() -> Any:
             "environment must be made with --system-site-packages.",
         ) from error
     return guestfs
+
+
+def guestfs_version() -> str:
+    """Return the version of libguestfs; raises HostNotReadyError when it is not installed."""
+    handle = load_binding().GuestFS(python_return_dict=True)
+    try:
+        found = handle.version()
+    finally:
+        handle.close()
+    return f"{found['major']}.{found['minor']}.{found['release']}"

@@ -1,0 +1,269 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offline_mig import __version__
+from offline_mig.cli import screen
+from offline_mig.cli.failure import Commands
+from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
+from offline_mig.conversion.examination import inspect_guest
+from offline_mig.conversion.host_check import check_host
+from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.report import (
+    drivers_record,
+    guest_record,
+    plain,
+    report_json,
+)
+from offline_mig.errors import HostNotReadyError
+from offline_mig.guest.guestfs_engine import GuestfsEngine
+from offline_mig.machine import DiskFormat
+from offline_mig.surgery.record import plan_record
+from offline_mig.targets.devices import DiskBus, MachineType
+from offline_mig.targets.options import TargetOptions
+
+_EPILOG = """\b
+Exit codes:
+  0    done
+  1    unexpected failure of the host
+  2    wrong usage
+  3    this host lacks something (see 'offline-mig check')
+  4    the source is missing, damaged or incomplete
+  5    the source names files that it has no business with
+  6    the guest is in a state, or of a kind, that must not be edited
+  7    no usable driver for this Windows
+  8    the results cannot be written
+  9    an external program failed
+  10   something did not read back as written
+  130  interrupted
+"""
+
+
+def _remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    # Errors are then told as JSON as well.
+    ctx.meta["offline_mig.json"] = value
+    return value
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json`` to a command."""
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=_remember_json,
+        help="Print JSON on standard output.",
+    )(command)
+
+
+SOURCE = click.argument("source", type=click.Path(path_type=Path))
+SYSTEM_PARTITION = click.option(
+    "--system-partition",
+    metavar="DISK:PARTITION",
+    help="Which Windows of several, both counted from 1.",
+)
+
+
+@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="offline-mig")
+def main() -> None:
+    """Turn powered-off VMware Windows guests into VirtIO-only KVM guests, never booting them."""
+
+
+@main.command()
+@json_option
+def check(as_json: bool) -> None:
+    """Tell whether this host can convert guests, and what it lacks."""
+    checks = check_host()
+    if as_json:
+        _print_json({"schema": "offline-mig/check/1", "checks": plain(checks)})
+    else:
+        screen.show_checks(checks)
+    if not all(point.passed or not point.needed for point in checks):
+        sys.exit(HostNotReadyError.exit_code)
+
+
+@main.command()
+@SOURCE
+@SYSTEM_PARTITION
+@json_option
+def inspect(source: Path, system_partition: str | None, as_json: bool) -> None:
+    """Tell what machine SOURCE is and which Windows is in it; changes nothing.
+
+    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw).
+    """
+    found = inspect_guest(source, GuestfsEngine(), system_partition)
+    if as_json:
+        record = {
+            "schema": "offline-mig/inspect/1",
+            "machine": plain(found.machine),
+            "guest": guest_record(found.facts, found.volume, found.layout),
+            "notes": [*found.notes, *found.machine.notes],
+        }
+        _print_json(record)
+    else:
+        screen.show_examination(found)
+
+
+@main.command("convert")
+@SOURCE
+@click.option(
+    "--drivers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="A virtio-win ISO or a driver folder; may be given several times.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for the results. [required unless --dry-run]",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
+@click.option(
+    "--format",
+    "image_format",
+    type=click.Choice([DiskFormat.QCOW2.value, DiskFormat.RAW.value]),
+    default=DiskFormat.QCOW2.value,
+    show_default=True,
+    help="Format of the converted disks.",
+)
+@click.option("--name", help="Name of the converted guest. [default: the machine's own]")
+@click.option(
+    "--allow-unsigned", is_flag=True, help="Let a boot driver without a good signature through."
+)
+@click.option("--overwrite", is_flag=True, help="Replace earlier results of this guest.")
+@click.option("--checksum", is_flag=True, help="Hash the source before and after, and the results.")
+@SYSTEM_PARTITION
+@click.option(
+    "--machine",
+    "machine_type",
+    type=click.Choice([kind.value for kind in MachineType]),
+    help="Machine type. [default: pc before Windows Vista, else q35]",
+)
+@click.option(
+    "--bus",
+    type=click.Choice([bus.value for bus in DiskBus]),
+    default=DiskBus.VIRTIO.value,
+    show_default=True,
+    help="What the disks hang on.",
+)
+@click.option("--network", default="default", show_default=True, help="libvirt network.")
+@click.option("--bridge", help="Bridge of the host, instead of a libvirt network.")
+@click.option(
+    "--resolution",
+    metavar="WIDTHxHEIGHT",
+    default="1920x1080",
+    show_default=True,
+    help="Largest screen, for the video memory.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@json_option
+def convert_command(
+    source: Path,
+    drivers: tuple[Path, ...],
+    output: Path | None,
+    dry_run: bool,
+    image_format: str,
+    name: str | None,
+    allow_unsigned: bool,
+    overwrite: bool,
+    checksum: bool,
+    system_partition: str | None,
+    machine_type: str | None,
+    bus: str,
+    network: str,
+    bridge: str | None,
+    resolution: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Convert the powered-off guest SOURCE into a KVM guest on VirtIO.
+
+    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw). It is opened
+    read-only and never changed.
+    """
+    if output is None and not dry_run:
+        raise click.UsageError("Missing option '-o' / '--output'.")
+    options = ConvertOptions(
+        output=output or Path(),
+        drivers=drivers,
+        format=DiskFormat(image_format),
+        name=name,
+        allow_unsigned=allow_unsigned,
+        overwrite=overwrite,
+        checksum=checksum,
+        system_partition=system_partition,
+        target=TargetOptions(
+            machine_type=MachineType(machine_type) if machine_type else None,
+            disk_bus=DiskBus(bus),
+            network=network,
+            bridge=bridge,
+            resolution=_resolution(resolution),
+        ),
+    )
+    progress = screen.Screen(quiet=quiet or as_json)
+    if dry_run:
+        rehearsal = rehearse(source, options, GuestfsEngine(), progress)
+        if as_json:
+            _print_json(_rehearsal_record(rehearsal))
+        else:
+            arguments = [part for part in sys.argv[1:] if part != "--dry-run"]
+            screen.show_rehearsal(rehearsal, shlex.join(["offline-mig", *arguments]))
+        return
+    done = convert(source, options, GuestfsEngine(), progress)
+    if as_json:
+        _print_json(_conversion_record(done))
+    else:
+        screen.show_conversion(done)
+
+
+def _resolution(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise click.BadParameter(
+            f"{text!r} is not WIDTHxHEIGHT, such as 1920x1080.", param_hint="--resolution"
+        )
+    return int(width), int(height)
+
+
+def _rehearsal_record(rehearsal: Rehearsal) -> dict[str, Any]:
+    proposal = rehearsal.proposal
+    return {
+        "schema": "offline-mig/plan/1",
+        "machine": plain(rehearsal.machine),
+        "windows": {
+            **plain(proposal.facts.version),
+            "release": proposal.facts.version.release,
+        },
+        "drivers": drivers_record(proposal.drivers),
+        "plan": plan_record(proposal.pending),
+        "target": plain(rehearsal.target),
+        "domain": rehearsal.domain,
+        "notes": list(rehearsal.notes),
+    }
+
+
+def _conversion_record(done: Conversion) -> dict[str, Any]:
+    report = json.loads(report_json(done.report))
+    return {
+        "schema": "offline-mig/convert/1",
+        "domain": str(done.domain),
+        "disks": [str(path) for path in done.disks],
+        "report_file": str(done.report_file),
+        "report": report,
+    }
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    click.echo(json.dumps(record, indent=2, ensure_ascii=False))

@@ -1,0 +1,197 @@
+"""What people read on the screen."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import click
+
+from offline_mig.conversion.convert import Conversion, Rehearsal
+from offline_mig.conversion.examination import Examination
+from offline_mig.conversion.host_check import HostCheck
+from offline_mig.machine import Machine
+from offline_mig.surgery.changes import WriteFile
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.plan import Plan
+from offline_mig.windows.version import WindowsVersion
+
+_LABEL_WIDTH = 15
+
+
+class Screen:
+    """Progress on standard error: steps as lines, the copy as a bar on a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar_shown = False
+        self._terminal = sys.stderr.isatty()
+
+    def step(self, text: str) -> None:
+        """A step begins."""
+        self._end_bar()
+        if not self._quiet:
+            click.echo(f"{text} …", err=True)
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self._end_bar()
+        click.echo(f"Note: {text}", err=True)
+
+    def copied(self, disk: int, disks: int, percent: float) -> None:
+        """Redraw the bar."""
+        if self._quiet or not self._terminal:
+            return
+        filled = int(percent * 0.4)
+        which = f"disk {disk} of {disks}  " if disks > 1 else ""
+        bar = "█" * filled + "░" * (40 - filled)
+        click.echo(f"\r  {which}{bar} {percent:5.1f} %", nl=False, err=True)
+        self._bar_shown = True
+
+    def _end_bar(self) -> None:
+        if self._bar_shown:
+            click.echo(err=True)
+            self._bar_shown = False
+
+
+def show_checks(checks: Sequence[HostCheck]) -> None:
+    """Print the points of a host check."""
+    for check in checks:
+        if check.passed:
+            mark = click.style("ok     ", fg="green")
+        elif check.needed:
+            mark = click.style("MISSING", fg="red", bold=True)
+        else:
+            mark = click.style("slower ", fg="yellow")
+        click.echo(f"{mark}  {check.name:<22} {check.detail}")
+        if check.remedy:
+            click.echo(f"{'':33}{check.remedy}")
+    click.echo()
+    if all(check.passed or not check.needed for check in checks):
+        click.echo("This host is ready.")
+    else:
+        click.echo("This host is not ready: mend what is marked MISSING.")
+
+
+def show_examination(found: Examination) -> None:
+    """Print what a guest is."""
+    _show_machine(found.machine)
+    _show_windows(found.facts)
+    _row("volume", f"{found.volume.name}, Windows in {found.volume.root}")
+    _row("free space", _size(found.facts.free_space))
+    _show_notes((*found.notes, *found.machine.notes))
+
+
+def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
+    """Print a dry run: the plan as a diff, and the machine that would come out."""
+    _show_machine(rehearsal.machine)
+    _show_windows(rehearsal.proposal.facts)
+    click.echo()
+    pending = rehearsal.proposal.pending
+    if len(pending):
+        for line in rehearsal.proposal.diff:
+            click.secho(line, fg=_colour(line))
+        click.echo(f"{_counted(pending)} would be changed; nothing was.")
+    else:
+        click.echo("Nothing would be changed: the guest has all of it already.")
+    click.echo()
+    click.echo("The domain would be:")
+    click.echo(rehearsal.domain.rstrip())
+    _show_notes(rehearsal.notes)
+    click.echo()
+    click.echo(f"To do it: {command}")
+
+
+def show_conversion(done: Conversion) -> None:
+    """Print what a conversion did, to be read in ten seconds."""
+    report = done.report
+    click.secho(f"Converted {report.machine.name}", bold=True)
+    _row("guest", windows_name(report.facts.version))
+    for driver in report.drivers.drivers.boot:
+        _row("boots from", f"{driver.name} {driver.package.driver_version_text}")
+        _row("", f"({driver.location})")
+    if report.journal.entries:
+        applied = Counter(entry.change for entry in report.journal.entries)
+        first = True
+        for block in report.plan.blocks:
+            count = sum(1 for change in block.changes if change in applied)
+            if count:
+                _row("changed" if first else "", f"{block.title}: {count} changes")
+                first = False
+    else:
+        _row("changed", "nothing: the guest had all of it already")
+    for number, disk in enumerate(done.disks):
+        used = disk.stat().st_blocks * 512
+        _row("results" if number == 0 else "", f"{disk} ({_size(used)} on disk)")
+    _row("", f"{done.domain} (libvirt domain)")
+    _row("", f"{done.report_file} (everything that was found and done)")
+    _row("took", f"{sum(report.seconds.values()):.0f} s")
+    _show_notes(report.notes)
+    click.echo()
+    click.echo("Next:")
+    name = shlex.quote(report.target.name)
+    click.echo(f"  virsh define {shlex.quote(str(done.domain))} && virsh start {name}")
+
+
+def windows_name(version: WindowsVersion) -> str:
+    """Return a Windows in a few words."""
+    pack = f" SP{version.service_pack}" if version.service_pack else ""
+    return f"{version.product_name}{pack} ({version.architecture}, build {version.build})"
+
+
+def _show_machine(machine: Machine) -> None:
+    click.secho(machine.name, bold=True)
+    _row("source", str(machine.source))
+    _row("memory, vCPUs", f"{machine.memory} MiB, {machine.vcpus}")
+    _row("firmware", machine.firmware.value.upper())
+    if machine.uuid:
+        _row("UUID", machine.uuid)
+    for number, disk in enumerate(machine.disks):
+        model = f", {disk.controller_model}" if disk.controller_model else ""
+        place = f"{disk.bus}{disk.controller}:{disk.unit}{model}"
+        where = f"{disk.image.path.name} ({disk.image.kind}, {place})"
+        _row("disks" if number == 0 else "", where)
+    for number, nic in enumerate(machine.nics):
+        text = " ".join(filter(None, (nic.model, nic.mac or "no fixed MAC", nic.attachment)))
+        _row("network" if number == 0 else "", text)
+
+
+def _show_windows(facts: GuestFacts) -> None:
+    _row("Windows", windows_name(facts.version))
+    boots = ", ".join(dict.fromkeys(c.service for c in facts.boot_controllers)) or "unknown"
+    _row("boots today by", boots)
+    record = "DriverDatabase" if facts.has_driver_database else "CriticalDeviceDatabase"
+    _row("device records", f"{record}, {', '.join(facts.control_sets.bootable)}")
+
+
+def _show_notes(notes: Iterable[str]) -> None:
+    unique = list(dict.fromkeys(notes))
+    if unique:
+        click.echo()
+        click.echo("Notes:")
+        for note in unique:
+            click.echo(f"  - {note}")
+
+
+def _row(label: str, text: str) -> None:
+    click.echo(f"  {label:<{_LABEL_WIDTH}}{text}")
+
+
+def _counted(plan: Plan) -> str:
+    files = sum(isinstance(change, WriteFile) for change in plan)
+    return f"{len(plan) - files} registry entries and {files} files"
+
+
+def _colour(line: str) -> str | None:
+    return {"+": "green", "-": "red", "~": "yellow", "#": "cyan"}.get(line[:1])
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

@@ -1,0 +1,278 @@
+"""The whole dance for one guest: read, operate on an overlay, copy, verify, publish."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, open_sources
+from offline_mig.conversion.examination import (
+    examined_volume,
+    locate_windows,
+    source_images,
+    with_found_firmware,
+)
+from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.progress import Progress, Stopwatch
+from offline_mig.conversion.report import Report, report_json
+from offline_mig.conversion.source_guard import file_sha256, record_state, require_unchanged
+from offline_mig.conversion.workspace import (
+    Workspace,
+    file_stem,
+    open_workspace,
+    refuse_existing,
+)
+from offline_mig.drivers.media import DriverMedia
+from offline_mig.errors import OutputRefusedError
+from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
+from offline_mig.images import qemu_img
+from offline_mig.machine import DiskFormat, Machine
+from offline_mig.sources.machine_source import read_machine
+from offline_mig.surgery.changes import OpenGuest
+from offline_mig.surgery.conversion_plan import missing_files, plan_conversion
+from offline_mig.surgery.driver_cabinet import take_from_cabinets
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.operation import Journal, apply_plan, verify_plan
+from offline_mig.surgery.plan import Plan
+from offline_mig.surgery.record import diff_lines
+from offline_mig.surgery.system_volume import SystemVolume
+from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
+from offline_mig.targets.libvirt import domain_xml
+from offline_mig.windows.hive import Hive, HiveName
+
+#: Bytes that the overlay and qcow2 metadata may take beside the converted disk.
+_OVERLAY_ALLOWANCE = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is to be done to one guest, decided with its system volume mounted read-only.
+
+    ``wanted`` is the whole plan, ``pending`` what of it the guest is not already; ``diff`` shows
+    the latter.
+    """
+
+    facts: GuestFacts
+    drivers: ChosenDrivers
+    wanted: Plan
+    pending: Plan
+    diff: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The outcome of a dry run."""
+
+    machine: Machine
+    volume: SystemVolume
+    proposal: Proposal
+    target: TargetMachine
+    domain: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The outcome of a conversion: the published files and the report about them."""
+
+    domain: Path
+    disks: tuple[Path, ...]
+    report_file: Path
+    report: Report
+
+
+def rehearse(
+    source: Path, options: ConvertOptions, engine: Engine, progress: Progress
+) -> Rehearsal:
+    """Do everything up to the first change, and nothing beyond: source and output stay as is."""
+    progress.step("Reading the machine")
+    machine = _named(read_machine(source), options.name)
+    media = open_sources(options.drivers)
+    progress.step("Opening the guest")
+    with locate_windows(
+        engine,
+        source_images(machine),
+        writable=False,
+        system_partition=options.system_partition,
+    ) as (disks, layout, volume):
+        progress.step("Planning")
+        machine = with_found_firmware(machine, layout)
+        proposal = _propose(disks, volume, media, options)
+        notes = (*disks.notes, *machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
+    stem = file_stem(machine.name)
+    files = [options.output / name for name in disk_names(stem, machine, options.format)]
+    target = _plan_target(machine, volume, proposal, files, options)
+    return Rehearsal(machine, volume, proposal, target, domain_xml(target), (*notes, *target.notes))
+
+
+def convert(
+    source: Path, options: ConvertOptions, engine: Engine, progress: Progress
+) -> Conversion:
+    """Convert a powered-off machine into ``options.output``.
+
+    Raises OfflineMigError; then nothing is published and nothing is left behind. The source is
+    opened read-only throughout.
+    """
+    watch = Stopwatch()
+    with watch.measure("read source"):
+        progress.step("Reading the machine")
+        machine = _named(read_machine(source), options.name)
+        media = open_sources(options.drivers)
+        stem = file_stem(machine.name)
+        names = disk_names(stem, machine, options.format)
+        domain_name, report_name = f"{stem}.xml", f"{stem}.report.json"
+        if not options.overwrite:
+            refuse_existing(options.output, [*names, domain_name, report_name])
+        files = [path for disk in machine.disks for path in disk.image.files]
+        if machine.source not in files and machine.source.is_file():
+            files.append(machine.source)
+        before = record_state(files, checksum=options.checksum)
+
+    with open_workspace(options.output, stem) as workspace:
+        _require_space(machine, options, workspace)
+        overlays = _create_overlays(machine, workspace)
+        with locate_windows(
+            engine, overlays, writable=True, system_partition=options.system_partition
+        ) as (disks, layout, volume):
+            with watch.measure("plan"):
+                progress.step("Planning")
+                for note in disks.notes:
+                    progress.note(note)
+                machine = with_found_firmware(machine, layout)
+                proposal = _propose(disks, volume, media, options)
+                # A wish that the target cannot meet must not surface after the long copy.
+                target = _plan_target(
+                    machine, volume, proposal, [options.output / n for n in names], options
+                )
+            with watch.measure("operate"):
+                progress.step(f"Operating: {len(proposal.pending)} changes")
+                journal = _operate(disks, volume, proposal)
+            notes = (*disks.notes, *machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
+        with watch.measure("copy"):
+            progress.step("Copying the disks")
+            for number, (overlay, name) in enumerate(zip(overlays, names, strict=True), start=1):
+
+                def copied(percent: float, number: int = number) -> None:
+                    progress.copied(number, len(names), percent)
+
+                qemu_img.convert(overlay.path, workspace.folder / name, options.format, copied)
+        with watch.measure("verify"):
+            progress.step("Verifying")
+            for overlay, name in zip(overlays, names, strict=True):
+                size = qemu_img.info(overlay.path, overlay.format).virtual_size
+                qemu_img.check(workspace.folder / name, options.format, size)
+            require_unchanged(before, checksum=options.checksum)
+        domain = domain_xml(target)
+        (workspace.folder / domain_name).write_text(domain, encoding="utf-8")
+        report = Report(
+            machine=machine,
+            layout=layout,
+            volume=volume,
+            facts=proposal.facts,
+            drivers=proposal.drivers,
+            plan=proposal.wanted,
+            journal=journal,
+            target=target,
+            source_files=before,
+            disk_sha256=tuple(
+                file_sha256(workspace.folder / name) if options.checksum else None for name in names
+            ),
+            seconds=dict(watch.seconds),
+            notes=(*notes, *target.notes),
+            engine=engine.name,
+        )
+        (workspace.folder / report_name).write_text(report_json(report), encoding="utf-8")
+        # The domain comes last: whoever waits for it finds everything else in place.
+        published = workspace.publish([*names, report_name, domain_name])
+    return Conversion(published[-1], published[: len(names)], published[-2], report)
+
+
+def disk_names(stem: str, machine: Machine, image_format: DiskFormat) -> list[str]:
+    """Return the file names of the converted disks, in the machine's order."""
+    suffix = "qcow2" if image_format is DiskFormat.QCOW2 else "raw"
+    if len(machine.disks) == 1:
+        return [f"{stem}.{suffix}"]
+    return [f"{stem}-disk{number}.{suffix}" for number in range(1, len(machine.disks) + 1)]
+
+
+def _named(machine: Machine, name: str | None) -> Machine:
+    return machine if name is None else replace(machine, name=name)
+
+
+def _require_space(machine: Machine, options: ConvertOptions, workspace: Workspace) -> None:
+    needed = _OVERLAY_ALLOWANCE + sum(
+        qemu_img.measure(disk.image.path, disk.image.format, options.format)
+        for disk in machine.disks
+    )
+    free = shutil.disk_usage(workspace.folder).free
+    if needed > free:
+        raise OutputRefusedError(
+            f"The disk with {options.output} is too full: the result can take up to "
+            f"{needed // 1024**2 + 1} MiB, and {free // 1024**2} MiB are free.",
+            "Free some space or choose another folder with -o.",
+        )
+
+
+def _create_overlays(machine: Machine, workspace: Workspace) -> tuple[OpenedDisk, ...]:
+    overlays = []
+    for number, disk in enumerate(machine.disks, start=1):
+        overlay = workspace.folder / f"overlay-{number}.qcow2"
+        qemu_img.create_overlay(overlay, disk.image.path, disk.image.format)
+        overlays.append(OpenedDisk(overlay, DiskFormat.QCOW2))
+    return tuple(overlays)
+
+
+def _propose(
+    disks: GuestDisks,
+    volume: SystemVolume,
+    media: tuple[DriverMedia, ...],
+    options: ConvertOptions,
+) -> Proposal:
+    with examined_volume(disks, volume) as (files, facts):
+        drivers = choose_drivers(media, facts.version, allow_unsigned=options.allow_unsigned)
+        found, cabinet_notes = take_from_cabinets(
+            files, facts, missing_files(facts, drivers.drivers)
+        )
+        wanted = plan_conversion(facts, drivers.drivers, found)
+        wanted = replace(wanted, notes=(*wanted.notes, *cabinet_notes))
+        guest = OpenGuest(files, _readable_hives(facts))
+        pending = wanted.pending(guest)
+        return Proposal(facts, drivers, wanted, pending, tuple(diff_lines(pending, guest)))
+
+
+def _readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:
+    return {hive.name: hive for hive in (facts.system, facts.software) if isinstance(hive, Hive)}
+
+
+def _operate(disks: GuestDisks, volume: SystemVolume, proposal: Proposal) -> Journal:
+    facts = proposal.facts
+    journal = Journal()
+    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
+        if len(proposal.pending):
+            with disks.mount(volume.disk, volume.partition, writable=True) as files:
+                journal = apply_plan(proposal.pending, files, facts.hive_files, Path(scratch))
+        with disks.mount(volume.disk, volume.partition, writable=False) as files:
+            verify_plan(proposal.wanted, files, facts.hive_files, Path(scratch))
+    return journal
+
+
+def _plan_target(
+    machine: Machine,
+    volume: SystemVolume,
+    proposal: Proposal,
+    files: list[Path],
+    options: ConvertOptions,
+) -> TargetMachine:
+    disks = [TargetDisk(path.absolute(), options.format) for path in files]
+    # The BIOS starts from the first disk; what held Windows may have been another.
+    system = disks.pop(volume.disk)
+    return plan_hardware(
+        machine,
+        proposal.facts.version,
+        [system, *disks],
+        options=options.target,
+        realtime_is_universal=proposal.facts.realtime_is_universal,
+        drivers=proposal.drivers.in_place,
+    )

@@ -1,0 +1,131 @@
+"""The drivers for one guest, out of all sources that the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_mig.drivers.media import DriverMedia, open_media
+from offline_mig.drivers.selection import (
+    Choice,
+    choose_optional,
+    choose_package,
+    no_driver_error,
+)
+from offline_mig.errors import NoDriverError
+from offline_mig.surgery.boot_driver import PlacedDriver, device_ids
+from offline_mig.surgery.conversion_plan import DriverSet
+from offline_mig.targets.options import DriversInPlace
+from offline_mig.windows.version import Architecture, WindowsVersion
+
+#: The block driver of VirtIO disks, without which nothing goes.
+_BLOCK = "viostor"
+_SCSI = "vioscsi"
+_DISPLAY = ("qxl", "qxldod")
+#: Device ids from 1041 on are those of VirtIO 1.0 ("modern") devices; 1042 is the block device.
+_MODERN_BLOCK = "DEV_1042"
+
+
+@dataclass(frozen=True)
+class ChosenDrivers:
+    """What was chosen, what the guest will have of it, and what was passed over and why."""
+
+    drivers: DriverSet
+    in_place: DriversInPlace
+    considered: tuple[Choice, ...]
+    notes: tuple[str, ...]
+
+
+def open_sources(paths: Sequence[Path]) -> tuple[DriverMedia, ...]:
+    """Open all driver sources; raises SourceUnreadableError for one that is none."""
+    return tuple(open_media(path) for path in paths)
+
+
+def choose_drivers(
+    media: Sequence[DriverMedia], windows: WindowsVersion, *, allow_unsigned: bool
+) -> ChosenDrivers:
+    """Choose the drivers for ``windows``.
+
+    Raises NoDriverError when the block driver is missing, or unsigned for a Windows that then
+    would not load it.
+    """
+    if windows.nt < (5, 1):
+        raise NoDriverError(
+            f"There is no VirtIO disk driver for {windows.product_name}: virtio-win begins with "
+            "Windows XP, and XP's drivers do not run on Windows 2000.",
+            "Convert the disk with qemu-img and run the guest with an IDE disk.",
+        )
+    block = choose_package(media, _BLOCK, windows)
+    scsi = choose_package(media, _SCSI, windows)
+    optional = choose_optional(media, windows)
+    placed = {
+        choice.driver: PlacedDriver(choice.driver, choice.package, choice.location)
+        for choice in (block, scsi, *optional)
+        if choice.package is not None
+    }
+    if _BLOCK not in placed:
+        raise no_driver_error(block, windows, media)
+    boot = tuple(placed[name] for name in (_BLOCK, _SCSI) if name in placed)
+    notes = [
+        *_unsigned(boot, windows, allow_unsigned=allow_unsigned),
+        *_absent(placed, windows),
+    ]
+    others = tuple(placed[choice.driver] for choice in optional)
+    return ChosenDrivers(
+        drivers=DriverSet(boot, others),
+        in_place=DriversInPlace(
+            block=True,
+            scsi=_SCSI in placed,
+            network="netkvm" in placed,
+            balloon="balloon" in placed,
+            serial="vioserial" in placed,
+            rng="viorng" in placed,
+            video=any(name in placed for name in _DISPLAY),
+            modern=any(
+                _MODERN_BLOCK in identity.upper() for identity in device_ids(boot[0].package)
+            ),
+        ),
+        considered=(block, scsi, *optional),
+        notes=tuple(notes),
+    )
+
+
+def _unsigned(
+    boot: Sequence[PlacedDriver], windows: WindowsVersion, *, allow_unsigned: bool
+) -> list[str]:
+    """Return notes about unsigned boot drivers that were let through.
+
+    Windows Vista and later on amd64 load no unsigned boot driver (Microsoft, "Driver signing").
+    A package without its catalogue is unsigned for sure; more is not judged here.
+    """
+    unsigned = [driver for driver in boot if not driver.package.catalogue_present]
+    if not unsigned or windows.architecture is Architecture.X86 or windows.nt < (6, 0):
+        return []
+    named = ", ".join(f"{driver.name} ({driver.location})" for driver in unsigned)
+    if not allow_unsigned:
+        raise NoDriverError(
+            f"The boot driver {named} has no catalogue and so no signature; "
+            f"{windows.product_name} (amd64) would refuse to load it and stop with 0x7B.",
+            "Give a complete virtio-win release with --drivers, or --allow-unsigned if the guest "
+            "runs with test-signing on.",
+        )
+    return [f"Unsigned boot drivers were let through by --allow-unsigned: {named}."]
+
+
+def _absent(placed: dict[str, PlacedDriver], windows: WindowsVersion) -> list[str]:
+    wanted = {
+        _SCSI: "the guest boots from virtio-blk only, not from virtio-scsi",
+        "netkvm": "the VirtIO network card stays without a driver",
+        "balloon": "the memory balloon stays without a driver",
+        "vioserial": "guest agent and SPICE agent have no channel",
+    }
+    missing = [name for name in wanted if name not in placed]
+    display = any(name in placed for name in _DISPLAY)
+    notes = [f"No {name} for {windows.release} was found: {wanted[name]}." for name in missing]
+    if not display:
+        notes.append(
+            f"No QXL driver for {windows.release} was found: the display runs on Windows' own "
+            "VGA driver."
+        )
+    return notes

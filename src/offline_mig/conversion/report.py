@@ -1,0 +1,145 @@
+"""The report of a conversion: everything that was found, decided and done, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from offline_mig import __version__
+from offline_mig.conversion.driver_choice import ChosenDrivers
+from offline_mig.conversion.source_guard import FileState
+from offline_mig.drivers.package import DriverPackage
+from offline_mig.drivers.selection import Choice
+from offline_mig.guest.guestfs_engine import guestfs_version
+from offline_mig.images import qemu_img
+from offline_mig.machine import Machine
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.operation import Journal
+from offline_mig.surgery.plan import Plan
+from offline_mig.surgery.record import journal_record, plan_record
+from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.targets.hardware import TargetMachine
+
+#: Changes when the report's form does.
+SCHEMA = "offline-mig/report/1"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is known of a conversion that succeeded."""
+
+    machine: Machine
+    layout: DiskLayout
+    volume: SystemVolume
+    facts: GuestFacts
+    drivers: ChosenDrivers
+    plan: Plan
+    journal: Journal
+    target: TargetMachine
+    source_files: tuple[FileState, ...]
+    disk_sha256: tuple[str | None, ...]
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]
+    engine: str
+
+
+def report_json(report: Report) -> str:
+    """Return the report as JSON text."""
+    record = {
+        "schema": SCHEMA,
+        "tools": tool_versions(),
+        "engine": report.engine,
+        "source": {
+            "machine": plain(report.machine),
+            "files": plain(report.source_files),
+        },
+        "guest": guest_record(report.facts, report.volume, report.layout),
+        "drivers": drivers_record(report.drivers),
+        "plan": plan_record(report.plan),
+        "journal": journal_record(report.journal),
+        "target": {
+            "machine": plain(report.target),
+            "disk_sha256": list(report.disk_sha256),
+        },
+        "seconds": dict(report.seconds),
+        "notes": list(report.notes),
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of everything that took part."""
+    return {
+        "offline-mig": __version__,
+        "python": platform.python_version(),
+        "qemu-img": qemu_img.version(),
+        "libguestfs": guestfs_version(),
+    }
+
+
+def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) -> dict[str, Any]:
+    """Return what was found in the guest as plain data."""
+    return {
+        "windows": {**plain(facts.version), "release": facts.version.release},
+        "system_partition": volume.name,
+        "system_root": facts.root,
+        "partition_tables": plain(layout.tables),
+        "control_sets": plain(facts.control_sets),
+        "driver_database": facts.has_driver_database,
+        "realtime_is_universal": facts.realtime_is_universal,
+        "boot_controllers": plain(facts.boot_controllers),
+        "free_space": facts.free_space,
+    }
+
+
+def drivers_record(chosen: ChosenDrivers) -> list[dict[str, Any]]:
+    """Return which driver packages were chosen, and what was passed over, as plain data."""
+    return [_choice_record(choice) for choice in chosen.considered]
+
+
+def _choice_record(choice: Choice) -> dict[str, Any]:
+    package = choice.package
+    return {
+        "driver": choice.driver,
+        "location": choice.location,
+        "package": None if package is None else _package_record(package),
+        "passed_over": [plain(rejected) for rejected in choice.considered],
+    }
+
+
+def _package_record(package: DriverPackage) -> dict[str, Any]:
+    return {
+        "inf": package.inf_name,
+        "provider": package.provider,
+        "version": package.driver_version_text,
+        "date": package.driver_date.isoformat(),
+        "catalogue": package.catalogue_present,
+        "files": sorted(package.files),
+        "missing_files": list(package.missing_files),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value of dataclasses, enums, paths and tuples as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
