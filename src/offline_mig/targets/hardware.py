@@ -1,0 +1,335 @@
+"""The machine that a converted Windows runs on, decided once for every kind of target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from offline_mig.machine import Firmware, Machine
+from offline_mig.targets.devices import (
+    CdromDrive,
+    DiskBus,
+    DiskDevice,
+    Graphics,
+    MachineType,
+    NicDevice,
+    SoundModel,
+    TargetDisk,
+    Timer,
+    UsbController,
+)
+from offline_mig.targets.identity import machine_name, machine_uuid
+from offline_mig.targets.network import plan_nic
+from offline_mig.targets.options import DriversInPlace, TargetOptions
+from offline_mig.targets.processors import Processors, plan_processors
+from offline_mig.targets.storage import plan_cdroms, plan_disks, require_driver
+from offline_mig.targets.video import VideoCard, plan_video
+from offline_mig.windows.version import Architecture, WindowsVersion
+
+__all__ = [
+    "ENLIGHTENMENTS",
+    "SPINLOCK_RETRIES",
+    "DiskBus",
+    "DriversInPlace",
+    "Graphics",
+    "MachineType",
+    "TargetDisk",
+    "TargetMachine",
+    "TargetOptions",
+    "plan_hardware",
+]
+
+#: Hyper-V enlightenments that Windows Vista, 2008 and later make use of, by libvirt's names
+#: (QEMU's are the same after "hv-"); every one needs Linux 4.20 at most on the host. Each is
+#: named: all that a host can do, "passthrough", freezes Windows under SeaBIOS on some hosts.
+#: Left out are reset (Windows resets by ACPI), reenlightenment and evmcs (for Hyper-V inside the
+#: guest, and they stop live migration) and direct mode of stimer (for the same nested use).
+ENLIGHTENMENTS = (
+    "relaxed",
+    "vapic",
+    "spinlocks",
+    "vpindex",
+    "runtime",
+    "synic",
+    "stimer",
+    "frequencies",
+    "tlbflush",
+    "ipi",
+)
+#: How often a spinlock is tried before the hypervisor is told: 0x1fff, the value of Microsoft's
+#: own Hyper-V and of every published Windows guest definition.
+SPINLOCK_RETRIES = 8191
+
+_NT6 = (6, 0)
+_WINDOWS_8 = (6, 2)
+#: Memory in MiB where the source names none.
+_DEFAULT_MEMORY = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class TargetMachine:
+    """A machine as every target writes it down; parts that are None or false are left out.
+
+    ``memory`` is in MiB. ``transitional`` says that virtio devices must show their legacy ids
+    (1AF4:1000 to 1005) although they would not by themselves. ``serial`` is a virtio-serial
+    controller with the guest agent's channel and, under SPICE, that of vdagent. ``local_time``
+    says that the clock keeps local time and not UTC. ``vmport`` is VMware's backdoor port, by
+    which remains of VMware Tools would take the machine for one of VMware's. ``notes`` are
+    sentences for the user about decisions that may surprise.
+    """
+
+    name: str
+    uuid: str | None
+    windows: WindowsVersion
+    memory: int
+    processors: Processors
+    machine_type: MachineType
+    firmware: Firmware
+    secure_boot: bool
+    pae: bool
+    enlightenments: tuple[str, ...]
+    local_time: bool
+    timers: tuple[Timer, ...]
+    transitional: bool
+    disk_bus: DiskBus
+    disks: tuple[DiskDevice, ...]
+    cdroms: tuple[CdromDrive, ...]
+    nics: tuple[NicDevice, ...]
+    balloon: bool
+    rng: bool
+    serial: bool
+    graphics: Graphics
+    video: VideoCard
+    usb: UsbController
+    sound: SoundModel | None
+    vmport: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def plan_hardware(
+    machine: Machine,
+    windows: WindowsVersion,
+    disks: Sequence[TargetDisk],
+    *,
+    options: TargetOptions,
+    realtime_is_universal: bool,
+    drivers: DriversInPlace,
+) -> TargetMachine:
+    """Decide the hardware for a converted guest.
+
+    Odd values in ``machine`` are mended with a note, never refused. Raises NoDriverError when the
+    guest has no driver for the disk bus that was chosen: such a machine stops with 0x0000007B.
+    """
+    require_driver(options.disk_bus, drivers)
+    nt5 = windows.nt < _NT6
+    notes: list[str] = []
+    machine_type = _machine_type(machine, windows, options, notes)
+    memory, processors = _resources(machine, windows, notes)
+    devices = plan_disks(disks, options.disk_bus, notes)
+    return TargetMachine(
+        name=_name(machine, notes),
+        uuid=_uuid(machine, notes),
+        windows=windows,
+        memory=memory,
+        processors=processors,
+        machine_type=machine_type,
+        firmware=machine.firmware,
+        secure_boot=_secure_boot(machine, windows, machine_type, notes),
+        pae=windows.architecture is Architecture.X86,
+        enlightenments=() if nt5 else ENLIGHTENMENTS,
+        local_time=_local_time(realtime_is_universal, notes),
+        timers=_timers(nt5=nt5),
+        transitional=_transitional(machine_type, drivers, notes, nt5=nt5),
+        disk_bus=options.disk_bus,
+        disks=devices,
+        cdroms=plan_cdroms(machine.drives, machine_type, devices, notes),
+        nics=tuple(plan_nic(nic, windows, options, drivers, notes) for nic in machine.nics),
+        balloon=_wanted(drivers.balloon, "memory balloon", notes),
+        rng=_wanted(drivers.rng, "random number generator", notes),
+        serial=_wanted(drivers.serial, "serial controller for the guest agents", notes),
+        graphics=options.graphics,
+        video=_video(options, drivers, notes),
+        usb=_usb(windows),
+        sound=_sound(machine, machine_type, notes, nt5=nt5),
+        notes=tuple(notes),
+    )
+
+
+def _name(machine: Machine, notes: list[str]) -> str:
+    name = machine_name(machine.name)
+    if name != machine.name:
+        notes.append(
+            f'The machine is called "{name}": hypervisors refuse parts of its name in the source.'
+        )
+    return name
+
+
+def _uuid(machine: Machine, notes: list[str]) -> str | None:
+    number = machine_uuid(machine.uuid)
+    if number is not None:
+        notes.append(
+            "The machine keeps its UUID, which licences and agents go by; give a copy of it a new "
+            "one."
+        )
+    elif machine.uuid:
+        notes.append(f'The UUID "{machine.uuid}" of the source is unusable and was left out.')
+    return number
+
+
+def _resources(
+    machine: Machine, windows: WindowsVersion, notes: list[str]
+) -> tuple[int, Processors]:
+    memory = machine.memory
+    if memory < 1:
+        memory = _DEFAULT_MEMORY
+        notes.append(f"The source names no usable amount of memory; {memory} MiB were taken.")
+    processors = plan_processors(machine.vcpus, machine.cores_per_socket, windows)
+    if processors.count != machine.vcpus:
+        notes.append("The source names no usable number of processors; one was taken.")
+    elif processors.cores != (machine.cores_per_socket or 1):
+        notes.append(
+            f"The {processors.count} processors became {processors.sockets} socket(s) of "
+            f"{processors.cores} core(s): this Windows uses all of them that way."
+        )
+    return memory, processors
+
+
+def _machine_type(
+    machine: Machine, windows: WindowsVersion, options: TargetOptions, notes: list[str]
+) -> MachineType:
+    nt5 = windows.nt < _NT6
+    if options.machine_type is None:
+        if nt5:
+            notes.append(
+                "The machine type is pc (i440fx): Windows before Vista has no driver for q35's "
+                "AHCI, and its ACPI tables stop some with 0x000000A5."
+            )
+        return MachineType.PC if nt5 else MachineType.Q35
+    if nt5 and options.machine_type is MachineType.Q35:
+        notes.append(
+            "The machine type q35 was asked for: this Windows may stop with 0x000000A5 on it, and "
+            "sees no SATA CD-ROM drive."
+        )
+    if machine.firmware is Firmware.UEFI and options.machine_type is MachineType.PC:
+        notes.append(
+            "The machine type pc was asked for: UEFI firmware for it is untested with Windows and "
+            "missing on many hosts; q35 is the sound choice."
+        )
+    return options.machine_type
+
+
+def _secure_boot(
+    machine: Machine, windows: WindowsVersion, machine_type: MachineType, notes: list[str]
+) -> bool:
+    """Decide on Secure Boot, and say what UEFI means for this Windows."""
+    if machine.firmware is not Firmware.UEFI:
+        return False
+    notes.append(
+        "The firmware's variables start afresh: it finds Windows by \\EFI\\BOOT\\BOOTX64.EFI on "
+        "the EFI system partition."
+    )
+    if windows.architecture is Architecture.X86:
+        notes.append(
+            "A 32-bit Windows starts from 32-bit UEFI firmware only, which most hosts lack."
+        )
+    if windows.nt < _WINDOWS_8:
+        notes.append(
+            "Windows before 8 may stay at its logo under UEFI: it wants the VGA BIOS that this "
+            "firmware does not have."
+        )
+    if machine.secure_boot and machine_type is MachineType.PC:
+        notes.append("Secure Boot was switched off: it needs the machine type q35.")
+        return False
+    if machine.secure_boot:
+        notes.append(
+            "Secure Boot is on, as in the source: Windows loads only drivers that Microsoft signed."
+        )
+    return machine.secure_boot
+
+
+def _transitional(
+    machine_type: MachineType, drivers: DriversInPlace, notes: list[str], *, nt5: bool
+) -> bool:
+    """Decide whether virtio devices must be told to show their legacy ids.
+
+    QEMU's virtio devices are transitional on a conventional PCI bus, the only kind that i440fx
+    has, and modern-only on a PCI Express port. Drivers for XP and 2003 list 1000 to 1003 only.
+    """
+    if machine_type is MachineType.PC or (drivers.modern and not nt5):
+        return False
+    notes.append(
+        "The VirtIO devices are transitional ones behind a PCI bridge: the guest's drivers do not "
+        "know the ids of modern ones."
+    )
+    return True
+
+
+def _local_time(realtime_is_universal: bool, notes: list[str]) -> bool:
+    if realtime_is_universal:
+        notes.append("The clock keeps UTC: this guest has RealTimeIsUniversal set.")
+    return not realtime_is_universal
+
+
+def _timers(*, nt5: bool) -> tuple[Timer, ...]:
+    """Return the timers: Windows loses time when ticks are merged, so the RTC catches up.
+
+    The HPET is left out because Windows prefers it to better timers and it is slow to emulate.
+    Vista and later read Hyper-V's reference clock instead, which the synthetic timers need too.
+    """
+    common = (
+        Timer("rtc", tick_policy="catchup"),
+        Timer("pit", tick_policy="delay"),
+        Timer("hpet", present=False),
+    )
+    return common if nt5 else (*common, Timer("hypervclock", present=True))
+
+
+def _wanted(driver: bool, device: str, notes: list[str]) -> bool:
+    """Decide on a device that is of no use without its driver and raises a wizard besides."""
+    if not driver:
+        notes.append(f"The VirtIO {device} was left out: the guest has no driver for it.")
+    return driver
+
+
+def _video(options: TargetOptions, drivers: DriversInPlace, notes: list[str]) -> VideoCard:
+    card = plan_video(options.resolution, options.graphics)
+    if options.graphics is Graphics.VNC:
+        notes.append("The screen is standard VGA over VNC: no clipboard, no automatic resizing.")
+    elif not drivers.video:
+        notes.append(
+            "The guest has no QXL driver; it uses the QXL card as a standard VGA one until it has."
+        )
+    else:
+        notes.append(
+            "The screen is QXL over SPICE; a host whose QEMU lacks SPICE, such as Red Hat "
+            "Enterprise Linux 9 and later, needs VNC instead."
+        )
+    return card
+
+
+def _usb(windows: WindowsVersion) -> UsbController:
+    """Return the best USB controller with a driver in Windows itself.
+
+    Windows has a driver for xHCI since 8, for EHCI since XP SP1 and 2000 SP4, for UHCI always.
+    The tablet on it gives absolute positions, without which the pointer drifts.
+    """
+    if windows.nt < _NT6:
+        return UsbController.UHCI
+    return UsbController.EHCI if windows.nt < _WINDOWS_8 else UsbController.XHCI
+
+
+def _sound(
+    machine: Machine, machine_type: MachineType, notes: list[str], *, nt5: bool
+) -> SoundModel | None:
+    """Return a card with a driver in Windows itself, if the source has sound at all.
+
+    AC'97 has one before Vista, Intel HD Audio since; ich9 is the HD Audio of q35's own chipset.
+    """
+    if not machine.sound:
+        return None
+    hd_audio = SoundModel.ICH9 if machine_type is MachineType.Q35 else SoundModel.ICH6
+    model = SoundModel.AC97 if nt5 else hd_audio
+    notes.append(
+        f'The sound card "{machine.sound}" became {model}, which Windows has a driver for.'
+    )
+    return model

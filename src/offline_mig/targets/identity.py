@@ -1,0 +1,65 @@
+"""Names and numbers by which a machine is known, made fit for every hypervisor."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+
+#: The name of a machine whose own name holds nothing usable.
+FALLBACK_NAME = "windows"
+#: Hypervisors make file names of the machine's name, with endings such as "_VARS.fd.new" and
+#: directories of their own; file systems take 255 bytes.
+_NAME_BYTES = 200
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+#: libvirt's schema allows no more than this in a serial number (domaincommon.rng, diskSerial).
+_SERIAL_EXCLUDED = re.compile(r"[^A-Za-z0-9_.+\- ]")
+
+
+def machine_name(text: str) -> str:
+    """Return a name that is a sound file name and can be written into XML.
+
+    Slashes (which libvirt rejects), line breaks, control characters and lone surrogates become
+    hyphens, the ends lose their spaces, and what exceeds 200 bytes of UTF-8 is cut.
+    """
+    name = "".join("-" if _is_unfit(character) else character for character in text)
+    name = name.encode()[:_NAME_BYTES].decode(errors="ignore").strip()
+    return name if name.strip(".-") else FALLBACK_NAME
+
+
+def machine_uuid(text: str | None) -> str | None:
+    """Return a UUID in its canonical form; None for none, for a malformed one and for all zeros."""
+    try:
+        number = uuid.UUID(text or "")
+    except ValueError:
+        return None
+    return str(number) if number.int else None
+
+
+def unicast_mac(text: str | None) -> str | None:
+    """Return a MAC address in lower case; None for none, a malformed, zero or multicast one.
+
+    The lowest bit of the first octet marks multicast (IEEE 802), which no card may have and
+    libvirt rejects.
+    """
+    mac = (text or "").strip().lower().replace("-", ":")
+    if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or not mac.strip("0:"):
+        return None
+    return mac
+
+
+def disk_serial(text: str | None, length: int) -> str | None:
+    """Return a serial number with what libvirt refuses taken out, cut to ``length`` characters."""
+    serial = _SERIAL_EXCLUDED.sub("", text or "").strip()[:length].strip()
+    return serial or None
+
+
+def _is_unfit(character: str) -> bool:
+    # Cc are controls, Cs lone surrogates, Zl and Zp line and paragraph separators; U+FFFE and
+    # U+FFFF are no characters of XML 1.0.
+    return character in "/\ufffe\uffff" or unicodedata.category(character) in (
+        "Cc",
+        "Cs",
+        "Zl",
+        "Zp",
+    )
