@@ -109,16 +109,16 @@ def show_conversion(done: Conversion) -> None:
     report = done.report
     click.secho(f"Converted {report.machine.name}", bold=True)
     _row("guest", windows_name(report.facts.version))
-    for driver in report.drivers.drivers.boot:
-        _row("boots from", f"{driver.name} {driver.package.driver_version_text}")
-        _row("", f"({driver.location})")
+    for number, driver in enumerate(report.drivers.drivers.boot):
+        text = f"{driver.name} {driver.package.driver_version_text}, from {driver.location}"
+        _row("boots by" if number == 0 else "", text)
     if report.journal.entries:
         applied = Counter(entry.change for entry in report.journal.entries)
         first = True
         for block in report.plan.blocks:
             count = sum(1 for change in block.changes if change in applied)
             if count:
-                _row("changed" if first else "", f"{block.title}: {count} changes")
+                _row("changed" if first else "", f"{block.title}: {_plural(count, 'change')}")
                 first = False
     else:
         _row("changed", "nothing: the guest had all of it already")
@@ -181,7 +181,11 @@ def _row(label: str, text: str) -> None:
 
 def _counted(plan: Plan) -> str:
     files = sum(isinstance(change, WriteFile) for change in plan)
-    return f"{len(plan) - files} registry entries and {files} files"
+    return f"{len(plan) - files} registry values and keys, and {_plural(files, 'file')},"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _colour(line: str) -> str | None:

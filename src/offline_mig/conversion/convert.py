@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,9 +134,14 @@ def convert(
     with open_workspace(options.output, stem) as workspace:
         _require_space(machine, options, workspace)
         overlays = _create_overlays(machine, workspace)
-        with locate_windows(
-            engine, overlays, writable=True, system_partition=options.system_partition
-        ) as (disks, layout, volume):
+        with ExitStack() as opened:
+            with watch.measure("open guest"):
+                progress.step("Opening the guest")
+                disks, layout, volume = opened.enter_context(
+                    locate_windows(
+                        engine, overlays, writable=True, system_partition=options.system_partition
+                    )
+                )
             with watch.measure("plan"):
                 progress.step("Planning")
                 for note in disks.notes:
@@ -265,13 +271,14 @@ def _plan_target(
     files: list[Path],
     options: ConvertOptions,
 ) -> TargetMachine:
-    disks = [TargetDisk(path.absolute(), options.format) for path in files]
-    # The BIOS starts from the first disk; what held Windows may have been another.
-    system = disks.pop(volume.disk)
+    disks = [
+        TargetDisk(path.absolute(), options.format, boot=number == volume.disk)
+        for number, path in enumerate(files)
+    ]
     return plan_hardware(
         machine,
         proposal.facts.version,
-        [system, *disks],
+        disks,
         options=options.target,
         realtime_is_universal=proposal.facts.realtime_is_universal,
         drivers=proposal.drivers.in_place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from offline_mig.guest.acceleration import find_acceleration
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.filesystem import DirectoryEntry
 from offline_mig.guest.partition_table import Partition
+from offline_mig.guest.space_guard import ending_when_full
 
 #: libguestfs messages are limited to 4 MiB; larger files go through a temporary file.
 _MESSAGE_LIMIT = 2 * 1024 * 1024
@@ -63,10 +64,16 @@ class GuestfsEngine:
         if not acceleration.kvm and acceleration.fresh:
             notes = (f"The appliance is emulated and so slower: {acceleration.reason}.",)
         try:
-            yield GuestfsDisks(handle, notes)
-            with _failing("shut the appliance down"):
-                # Without it the last writes may still be on their way.
-                handle.shutdown()
+            guard = (
+                ending_when_full(disks[0].path.parent, handle.get_pid())
+                if writable
+                else nullcontext()
+            )
+            with guard:
+                yield GuestfsDisks(handle, notes)
+                with _failing("shut the appliance down"):
+                    # Without it the last writes may still be on their way.
+                    handle.shutdown()
         finally:
             handle.close()
 
