@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from fixtures import real_hives
-from fixtures.guests import GuestKind, GuestSpec, build_base_images
+from fixtures.catalogue import built_together
+from fixtures.guests import (
+    BuildGuest,
+    BuiltGuest,
+    GuestSpec,
+    VmdkKind,
+    build_base_images,
+    build_guest,
+)
 from fixtures.virtio_win import write_iso, write_tree
 
 
@@ -25,17 +33,40 @@ def shared_data() -> Path:
 def base_image() -> Callable[[GuestSpec], Path]:
     """Gives the raw disk image of a guest, built on demand; it must only be read.
 
-    The three plain guests are built together with the first one that is asked for.
+    A guest of ``fixtures.catalogue`` brings the rest of the catalogue with it, which costs little
+    beyond the one start of the appliance.
     """
-    built: dict[GuestSpec, Path] = {}
 
     def get(spec: GuestSpec) -> Path:
-        if spec not in built:
-            plain = [GuestSpec(kind) for kind in GuestKind]
-            built.update(build_base_images([*plain, spec]))
-        return built[spec]
+        _require_data(spec)
+        return build_base_images(built_together(spec))[spec]
 
     return get
+
+
+@pytest.fixture
+def guest(base_image: Callable[[GuestSpec], Path], tmp_path: Path) -> BuildGuest:
+    """Builds a guest's VMware machine in a fresh folder of this test's own."""
+    count = 0
+
+    def build(
+        spec: GuestSpec,
+        *,
+        vmdk_kind: VmdkKind = VmdkKind.MONOLITHIC_SPARSE,
+        virtual_size: int | None = None,
+    ) -> BuiltGuest:
+        nonlocal count
+        count += 1
+        base_image(spec)
+        return build_guest(
+            spec.kind,
+            tmp_path / f"machine-{count}",
+            variant=spec.variant,
+            vmdk_kind=vmdk_kind,
+            virtual_size=virtual_size,
+        )
+
+    return build
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +79,8 @@ def drivers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drivers_iso(drivers_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same drivers as an ISO image."""
     return write_iso(drivers_dir, tmp_path_factory.mktemp("virtio-win-iso") / "virtio-win.iso")
+
+
+def _require_data(spec: GuestSpec) -> None:
+    if spec.variant.real_hives is not None and real_hives.data_folder() is None:
+        pytest.skip(f"no shared data; name its folder with {real_hives.DATA_VARIABLE}")
