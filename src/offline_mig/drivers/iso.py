@@ -63,12 +63,13 @@ def scan_iso(path: Path) -> Listing:
                 links[key] = target
             if not is_inf(name):
                 continue
-            if target in infs:
+            if target is None:
+                infs[key] = _inf(name, entry)
+            elif target in infs:
                 infs[key] = MediaInf(name, infs[target].data, infs[target].problem)
-                continue
-            data = _content(entry, MAX_INF_SIZE) if target is None else None
-            infs[key] = MediaInf(name, data, "" if data is not None else INF_TOO_LARGE)
-            total += len(data or b"")
+            else:
+                infs[key] = MediaInf(name, None, f"it is {target} under another name")
+            total += len(infs[key].data or b"")
             if total > MAX_INFS_SIZE:
                 raise too_many_files(path)
     return Listing(files, tuple(infs.values()), links)
@@ -91,6 +92,11 @@ def read_from_iso(
             data = _content(entry, min(MAX_FILE_SIZE, left))
             if data is None:
                 raise file_too_large(path, name)
+            if short := _shortfall(entry, data):
+                raise SourceUnreadableError(
+                    f"{path.name}: {name} cannot be read: {short}.",
+                    "Give an untouched virtio-win ISO or a directory with its contents.",
+                )
             left -= len(data)
             found[name.lower()] = data
             if len(found) == len(needed):
@@ -134,6 +140,25 @@ def _text(name: str | bytes | None) -> str:
     if isinstance(name, bytes):  # What the locale cannot hold comes as it is.
         return name.decode("utf-8", "replace")
     return name or ""
+
+
+def _inf(name: str, entry: Any) -> MediaInf:
+    data = _content(entry, MAX_INF_SIZE)
+    if data is None:
+        return MediaInf(name, None, INF_TOO_LARGE)
+    if short := _shortfall(entry, data):
+        return MediaInf(name, None, short)
+    return MediaInf(name, data)
+
+
+def _shortfall(entry: Any, data: bytes) -> str | None:
+    """Say what is missing of a file, None when it is whole.
+
+    libarchive 3.6 ends compressed files (zisofs) silently at their first block of zeros.
+    """
+    if entry.size is None or entry.size == len(data):
+        return None
+    return f"it has {entry.size} bytes, of which {len(data)} came"
 
 
 def _content(entry: Any, limit: int) -> bytes | None:

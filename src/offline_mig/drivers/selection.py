@@ -148,35 +148,36 @@ def no_driver_error(
     choice: Choice, windows: WindowsVersion, media: Sequence[DriverMedia]
 ) -> NoDriverError:
     """Return the error for a choice without a package: what was looked for, and what is there."""
-    known = _known(choice.driver)
-    wanted = f"{windows.release} {windows.architecture}"
+    driver, inf_name = choice.driver, _known(choice.driver).inf
     name = windows.product_name or f"Windows NT {windows.major}.{windows.minor}"
-    sources = ", ".join(source.name for source in media) or "no driver source at all"
     message = (
-        f"There is no {choice.driver} driver for {name} "
-        f"({wanted}, build {windows.build}) in {sources}."
+        f"There is no {driver} driver for {name} "
+        f"({windows.release} {windows.architecture}, build {windows.build})"
     )
-    places = dict.fromkeys(
-        str(place_of(inf.path))
-        for source in media
-        for inf in source.infs
-        if inf.name.lower() == known.inf
-    )
-    message += (
-        f" They have {choice.driver} for: {', '.join(places)}."
-        if places
-        else f" They have no {known.inf} at all."
-    )
+    if not media:
+        message += ": no driver source was given."
+    else:
+        places = dict.fromkeys(
+            str(place_of(inf.path))
+            for source in media
+            for inf in source.infs
+            if inf.name.lower() == inf_name
+        )
+        message += f" in {', '.join(source.name for source in media)}."
+        message += " It has" if len(media) == 1 else " They have"
+        message += f" {driver} for: {', '.join(places)}." if places else f" no {inf_name} at all."
     # Packages that are meant for this Windows, and are not good enough, say most.
     near = [f"{it.location}: {it.reason}" for it in choice.considered if not it.elsewhere]
     if near:
         message += " Not usable: " + "; ".join(near) + "."
-    places_wanted = " or ".join(
-        f"{choice.driver}/{release}/{windows.architecture}" for release in releases_for(windows)
+    own, *others = releases_for(windows)
+    remedy = (
+        f"Give a virtio-win ISO or a driver directory that has "
+        f"{driver}/{own}/{windows.architecture}"
     )
-    return NoDriverError(
-        message, f"Give a virtio-win ISO or a driver directory that has {places_wanted}."
-    )
+    if others:
+        remedy += f" (or {', '.join(others)} for {own})"
+    return NoDriverError(message, remedy + ".")
 
 
 def _known(driver: str) -> _Driver:
