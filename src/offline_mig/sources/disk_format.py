@@ -18,7 +18,7 @@ from offline_mig.sources.vmdk import (
     SPARSE_MAGIC,
     is_descriptor,
 )
-from offline_mig.sources.vmdk_layer import cowd, is_part_name, part_of_disk
+from offline_mig.sources.vmdk_kinds import cowd, is_part_name, part_of_disk
 
 #: How much of a file recognise() wants to see: up to the volume descriptor of a CD image.
 HEAD = 40 * 1024

@@ -126,6 +126,17 @@ def open_file(path: Path, *, wrong_kind: ErrorClass = SourceUnreadableError) -> 
         os.close(descriptor)
 
 
+def exists(path: Path) -> bool:
+    """Tell whether there is anything at ``path``, links followed.
+
+    Raises SourceUnreadableError where that cannot be found out.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def unreadable(path: Path, error: OSError, missing: str | None = None) -> SourceUnreadableError:
     """Return the sentence for an error of the operating system at ``path``."""
     if error.errno == errno.ENOENT:

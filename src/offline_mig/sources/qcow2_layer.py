@@ -17,6 +17,8 @@ from offline_mig.sources.named_files import check_name
 #: cluster (docs/interop/qcow2.txt, "Cluster mapping").
 _OFFSET_MASK = 0x00FFFFFFFFFFFE00
 _COMPRESSED = 1 << 62
+#: Bit 0 of an L2 entry: the cluster reads as zeros, whatever lies at its offset.
+_ZERO = 1 << 0
 #: qemu's limit for the first-level table, in bytes (QCOW_MAX_L1_SIZE).
 _MAX_L1_BYTES = 32 * 1024 * 1024
 
@@ -102,10 +104,9 @@ def _parent(path: Path, header: Qcow2Header) -> Parent | None:
 
 
 def _verify_complete(file: OpenFile, header: Qcow2Header) -> None:
-    """Raise SourceUnreadableError unless every cluster begins inside the file.
+    """Raise SourceUnreadableError unless every cluster lies inside the file.
 
-    qemu reads what lies behind the end of a cut-off image as zeros. The last cluster may be
-    shorter than a cluster, so only the beginnings are looked at.
+    qemu reads what lies behind the end of a cut-off image as zeros.
     """
     if 8 * header.l1_size > _MAX_L1_BYTES:
         raise _cut_off(file, header.l1_offset)
@@ -118,21 +119,41 @@ def _verify_complete(file: OpenFile, header: Qcow2Header) -> None:
             f"{header.l1_size} entries, but {needed} are needed.",
             "Copy the image again and compare its size and checksum with the original.",
         )
-    # Of a compressed cluster's entry the lower bits are a byte offset; how many of them
-    # depends on the cluster size.
-    compressed_mask = (1 << (62 - (header.cluster_size.bit_length() - 1 - 8))) - 1
-    for entry in _read_words(file, header.l1_offset, header.l1_size):
+    for number, entry in enumerate(_read_words(file, header.l1_offset, header.l1_size)):
         table = entry & _OFFSET_MASK
         if table == 0:
             continue
         words = _read_words(file, table, header.cluster_size // 8)[::entry_words]
-        highest = max((_cluster_offset(word, compressed_mask) for word in words), default=0)
-        if highest >= file.size:
-            raise _cut_off(file, highest)
+        first = number * clusters_per_table * header.cluster_size
+        _verify_table(file, header, words, header.virtual_size - first)
 
 
-def _cluster_offset(word: int, compressed_mask: int) -> int:
-    return word & (compressed_mask if word & _COMPRESSED else _OFFSET_MASK)
+def _verify_table(file: OpenFile, header: Qcow2Header, words: array[int], left: int) -> None:
+    """Look at the cluster of a second-level table that ends last in the file.
+
+    ``left`` is how many bytes of the disk there are from the table's first cluster on.
+    """
+    # Of a compressed cluster's entry the lower bits are a byte offset, the rest a number of
+    # sectors; how many bits depends on the cluster size.
+    offset_bits = 62 - (header.cluster_size.bit_length() - 1 - 8)
+    compressed_offset = (1 << offset_bits) - 1
+    sector_count = ((1 << 62) - 1) >> offset_bits
+    highest = 0
+    for number, word in enumerate(words):
+        if word & _COMPRESSED:
+            offset = word & compressed_offset
+            # The last of its sectors need not be full.
+            end = (offset & ~511) + 512 * ((word >> offset_bits) & sector_count) + 1
+        elif word & _ZERO or not word & _OFFSET_MASK:
+            continue
+        else:
+            # Of the last cluster only what belongs to the disk has to be there; where clusters
+            # have parts, which of them are there is not looked at.
+            used = 1 if header.extended_l2 else left - number * header.cluster_size
+            end = (word & _OFFSET_MASK) + min(header.cluster_size, used)
+        highest = max(highest, end)
+    if highest > file.size:
+        raise _cut_off(file, highest)
 
 
 def _read_words(file: OpenFile, offset: int, count: int) -> array[int]:
@@ -147,7 +168,6 @@ def _read_words(file: OpenFile, offset: int, count: int) -> array[int]:
 
 def _cut_off(file: OpenFile, offset: int) -> SourceUnreadableError:
     return SourceUnreadableError(
-        f"{shown(file.path)} is cut off: it has {file.size} bytes, but its tables point to byte "
-        f"{offset}.",
+        f"{shown(file.path)} is cut off: it has {file.size} bytes, but its tables need {offset}.",
         "Copy the image again and compare its size and checksum with the original.",
     )
