@@ -50,6 +50,11 @@ class Partition:
     type: str
     active: bool = False
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether Windows manages it as part of a dynamic disk (LDM)."""
+        return self.type in _GPT_LDM or self.type == f"0x{_MBR_LDM:02x}"
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionTable:
@@ -62,10 +67,7 @@ class PartitionTable:
     @property
     def dynamic(self) -> bool:
         """Whether Windows manages the disk as a dynamic disk (LDM)."""
-        return any(
-            partition.type in _GPT_LDM or partition.type == f"0x{_MBR_LDM:02x}"
-            for partition in self.partitions
-        )
+        return any(partition.dynamic for partition in self.partitions)
 
     @property
     def has_esp(self) -> bool:

@@ -77,6 +77,9 @@ def find_system_volume(
     ntfs = 0
     for number, table in enumerate(layout.tables):
         for partition in table.partitions:
+            if partition.dynamic:
+                # What looks like a plain volume may be half of a mirror or a part of a span.
+                continue
             kind = volume_kind(disks.read(number, partition.start, 512))
             if kind is VolumeKind.BITLOCKER:
                 locked.append(volume_name(number, partition))

@@ -1,0 +1,158 @@
+"""Guests that must not be edited: each in its own words, all seen in one appliance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from fixtures import real_hives
+from fixtures.conversion_run import offline_mig
+from fixtures.guests import GuestKind, GuestSpec, Hiberfil, RealHives, Variant, build_guest
+from fixtures.result import tree_state
+from offline_mig.conversion.examination import examined_volume
+from offline_mig.errors import GuestRefusedError
+from offline_mig.guest.engine import GuestDisks, OpenedDisk
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.guestfs_engine import GuestfsEngine
+from offline_mig.guest.partition_table import Partition
+from offline_mig.machine import DiskFormat
+from offline_mig.surgery.system_volume import (
+    SystemVolume,
+    find_system_volume,
+    read_layout,
+    require_clean,
+)
+
+pytestmark = pytest.mark.appliance
+
+
+def variant(kind: GuestKind, **chosen: object) -> GuestSpec:
+    return GuestSpec(kind, Variant(**chosen))  # type: ignore[arg-type]
+
+
+#: What each guest is refused for, and what the user is told to do.
+REFUSED: dict[str, tuple[GuestSpec, str, str]] = {
+    "hibernated-w10": (
+        variant(GuestKind.WINDOWS_10, hiberfil=Hiberfil.HIBERNATED),
+        "hibernated or was shut down with fast startup",
+        "powercfg /h off",
+    ),
+    "hibernated-xp": (
+        variant(GuestKind.XP, hiberfil=Hiberfil.HIBERNATED),
+        "hibernated or was shut down with fast startup",
+        "powercfg /h off",
+    ),
+    "dirty-volume": (variant(GuestKind.WINDOWS_10, dirty_volume=True), "marked dirty", "chkdsk"),
+    "bitlocker": (variant(GuestKind.WINDOWS_10, bitlocker=True), "BitLocker", "manage-bde -off"),
+    "dynamic-disk": (variant(GuestKind.XP, dynamic_disk=True), "dynamic disk", "basic disk"),
+    "no-windows": (variant(GuestKind.XP, without_windows=True), "No Windows was found", "disks"),
+    "two-windows": (variant(GuestKind.XP, two_windows=True), "several Windows", "--system-part"),
+    "nt4": (variant(GuestKind.XP, nt4=True), "NT 4.0", "Only Windows 2000 and later"),
+    "dirty-hive": (variant(GuestKind.WINDOWS_7, dirty_hive=True), "is dirty", "Start the guest"),
+    "damaged-hive": (variant(GuestKind.WINDOWS_7, damaged_hive=True), "is damaged", "backup"),
+    "real-nt4": (variant(GuestKind.XP, real_hives=RealHives.NT4), "NT 4.0", "Windows 2000"),
+    "real-dirty": (
+        variant(GuestKind.WINDOWS_10, real_hives=RealHives.WINDOWS_10_DIRTY),
+        "sequence numbers are 1622 and 1621",
+        "Start the guest",
+    ),
+    "real-corrupt": (
+        variant(GuestKind.XP, real_hives=RealHives.XP_CORRUPT), "SYSTEM is damaged", "backup"
+    ),
+}  # fmt: skip
+#: Guests that look alike but are fine.
+FINE = {
+    "resumed": variant(GuestKind.WINDOWS_10, hiberfil=Hiberfil.RESUMED),
+    "control-set-2": variant(GuestKind.XP, current_control_set=2),
+}
+
+
+class OneDisk:
+    """One of many opened disks, as if it were alone."""
+
+    def __init__(self, disks: GuestDisks, number: int) -> None:
+        self._disks = disks
+        self._number = number
+        self.notes = disks.notes
+
+    def size(self, disk: int) -> int:
+        assert disk == 0
+        return self._disks.size(self._number)
+
+    def read(self, disk: int, offset: int, size: int) -> bytes:
+        assert disk == 0
+        return self._disks.read(self._number, offset, size)
+
+    def mount(
+        self, disk: int, partition: Partition, *, writable: bool
+    ) -> AbstractContextManager[GuestFilesystem]:
+        assert disk == 0
+        return self._disks.mount(self._number, partition, writable=writable)
+
+
+@pytest.fixture(scope="module")
+def opened(base_image: Callable[[GuestSpec], Path]) -> Iterator[Callable[[str], OneDisk]]:
+    """All guests above, opened read-only in one appliance."""
+    specs = {name: spec for name, (spec, _, _) in REFUSED.items()} | FINE
+    if real_hives.data_folder() is None:
+        specs = {name: spec for name, spec in specs.items() if spec.variant.real_hives is None}
+    images = tuple(OpenedDisk(base_image(spec), DiskFormat.RAW) for spec in specs.values())
+    with GuestfsEngine().open(images, writable=False) as disks:
+        numbers = {name: number for number, name in enumerate(specs)}
+
+        def get(name: str) -> OneDisk:
+            if name not in numbers:
+                pytest.skip("no shared data")
+            return OneDisk(disks, numbers[name])
+
+        yield get
+
+
+def look(disks: OneDisk, system_partition: str | None = None) -> SystemVolume:
+    volume = find_system_volume(disks, read_layout(disks, 1), system_partition)
+    require_clean(disks, volume)
+    with examined_volume(disks, volume):
+        return volume
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_reason_and_remedy(opened: Callable[[str], OneDisk], name: str) -> None:
+    _, reason, remedy = REFUSED[name]
+    with pytest.raises(GuestRefusedError) as refusal:
+        look(opened(name))
+    assert reason in refusal.value.message
+    assert remedy in refusal.value.remedy
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_lookalikes_are_accepted(opened: Callable[[str], OneDisk], name: str) -> None:
+    assert look(opened(name)).root.lower() == "/windows"
+
+
+def test_one_of_several_windows_can_be_chosen(opened: Callable[[str], OneDisk]) -> None:
+    disks = opened("two-windows")
+    with pytest.raises(GuestRefusedError) as refusal:
+        look(disks)
+    named = refusal.value.message.split(": ", 1)[1]
+    assert "1:1" in named
+    assert "1:2" in named
+    assert look(disks, "1:2").name == "1:2"
+    with pytest.raises(GuestRefusedError, match="no Windows on partition 1:7"):
+        look(disks, "1:7")
+
+
+@pytest.mark.parametrize("name", ["hibernated-w10", "bitlocker", "damaged-hive"])
+def test_command_leaves_nothing_behind(name: str, drivers_dir: Path, tmp_path: Path) -> None:
+    spec, reason, remedy = REFUSED[name]
+    guest = build_guest(spec.kind, tmp_path / "source", variant=spec.variant)
+    before = tree_state(guest.folder)
+    run = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", tmp_path / "out")
+    assert run.returncode == GuestRefusedError.exit_code
+    assert reason in run.stderr
+    assert remedy in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "out").exists()
+    assert tree_state(guest.folder) == before
