@@ -1,0 +1,223 @@
+"""Runs that are killed, interrupted or run out of space: the source stays, nothing looks done."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fixtures.conversion_run import COMMAND, offline_mig
+from fixtures.guests import BuiltGuest, GuestKind, GuestSpec, build_guest
+from fixtures.result import left_over_processes, tree_state
+
+pytestmark = pytest.mark.appliance
+
+
+@pytest.fixture
+def guest(base_image: Callable[[GuestSpec], Path], tmp_path: Path) -> BuiltGuest:
+    base_image(GuestSpec(GuestKind.XP))
+    return build_guest(GuestKind.XP, tmp_path / "source")
+
+
+def stopped_at(
+    step: str,
+    sent: signal.Signals,
+    guest: BuiltGuest,
+    drivers: Path,
+    output: Path,
+    *,
+    delay: float = 0.3,
+) -> subprocess.CompletedProcess[str]:
+    """Start a conversion and send it a signal as soon as it says that ``step`` begins."""
+    process = subprocess.Popen(
+        [*COMMAND, "convert", guest.vmx, "--drivers", drivers, "-o", output],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if line.startswith(step):
+            break
+    else:
+        pytest.fail(f"the run ended before {step!r}: {seen}")
+    time.sleep(delay)
+    process.send_signal(sent)
+    rest_out, rest_err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, rest_out, seen + rest_err)
+
+
+def wait_for_no_processes(folder: Path) -> list[str]:
+    deadline = time.monotonic() + 10
+    while (found := left_over_processes(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def visible(output: Path) -> list[str]:
+    return [path.name for path in output.iterdir() if not path.name.startswith(".")]
+
+
+def test_killed_at_every_step_and_then_done(
+    guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    before = tree_state(guest.folder)
+    for step in ("Opening the guest", "Planning", "Operating"):
+        stopped_at(step, signal.SIGKILL, guest, drivers_dir, output)
+        assert visible(output) == [], step
+        assert tree_state(guest.folder) == before
+        assert wait_for_no_processes(tmp_path) == []
+    run = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", output)
+    assert run.returncode == 0, run.stderr
+    assert sorted(path.name for path in output.iterdir()) == [
+        "Old Box.qcow2",
+        "Old Box.report.json",
+        "Old Box.xml",
+    ]
+    assert tree_state(guest.folder) == before
+
+
+@pytest.mark.parametrize("step", ["Copying", "Verifying"])
+def test_killed_while_results_are_made(
+    step: str, guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    before = tree_state(guest.folder)
+    stopped_at(step, signal.SIGKILL, guest, drivers_dir, output, delay=0)
+    assert tree_state(guest.folder) == before
+    assert wait_for_no_processes(tmp_path) == []
+    # A run that was quicker than the signal has published everything; else nothing is visible,
+    # or what is visible is whole and the domain, which comes last, is not among it.
+    names = visible(output)
+    for disk in output.glob("*.qcow2"):
+        subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", disk], check=True)
+    assert "Old Box.xml" not in names or len(names) == 3
+    again = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", output, "--overwrite")
+    assert again.returncode == 0, again.stderr
+    assert len(list(output.iterdir())) == 3
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_run_cleans_up(
+    sent: signal.Signals, guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run = stopped_at("Planning", sent, guest, drivers_dir, output)
+    assert run.returncode == 130
+    assert "Interrupted; nothing was published." in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not output.exists()
+    assert wait_for_no_processes(tmp_path) == []
+
+
+def test_second_run_on_the_same_guest_is_refused(
+    guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    first = subprocess.Popen(
+        [*COMMAND, "convert", guest.vmx, "--drivers", drivers_dir, "-o", output],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert first.stderr is not None
+        for line in first.stderr:
+            if line.startswith("Opening"):
+                break
+        second = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", output)
+        assert second.returncode == 8
+        assert "Another run is converting Old Box" in second.stderr
+    finally:
+        first.terminate()
+        first.communicate(timeout=60)
+
+
+def test_source_folder_may_be_read_only(
+    guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    script = (
+        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && '
+        '! touch "$1/probe" 2>/dev/null && shift && exec "$@"'
+    )
+    output = tmp_path / "out"
+    convert = [*COMMAND, "convert", guest.vmx, "--drivers", drivers_dir, "-o", output]
+    run = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", guest.folder, *convert],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (output / "Old Box.xml").exists()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Path:
+    """A folder on which a tiny file system can be mounted."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    return folder
+
+
+def in_tiny_file_system(folder: Path, size: str, program: str) -> str:
+    script = 'mount -t tmpfs -o size="$2" none "$1" && exec "$3" -c "$4"'
+    python = COMMAND[0]
+    run = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", folder, size, python, program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_disk_that_fills_up_while_copying(guest: BuiltGuest, full_disk: Path) -> None:
+    program = f"""
+from pathlib import Path
+from offline_mig.errors import OutputRefusedError
+from offline_mig.images import qemu_img
+from offline_mig.machine import DiskFormat
+overlay = Path({str(full_disk)!r}, "overlay.qcow2")
+qemu_img.create_overlay(overlay, Path({str(guest.disk)!r}), DiskFormat.VMDK)
+try:
+    qemu_img.convert(overlay, overlay.with_name("Old Box.qcow2"), DiskFormat.QCOW2)
+except OutputRefusedError as error:
+    print(error.message)
+"""
+    assert "filled up while Old Box.qcow2 was written" in in_tiny_file_system(
+        full_disk, "4m", program
+    )
+
+
+def test_disk_that_fills_up_while_operating(guest: BuiltGuest, full_disk: Path) -> None:
+    """qemu pauses a machine whose image cannot grow; the run must not wait for ever."""
+    program = f"""
+from pathlib import Path
+from offline_mig.errors import OutputRefusedError
+from offline_mig.guest.engine import OpenedDisk
+from offline_mig.guest.guestfs_engine import GuestfsEngine
+from offline_mig.guest.partition_table import read_partition_table
+from offline_mig.images import qemu_img
+from offline_mig.machine import DiskFormat
+overlay = Path({str(full_disk)!r}, "overlay.qcow2")
+qemu_img.create_overlay(overlay, Path({str(guest.disk)!r}), DiskFormat.VMDK)
+disk = OpenedDisk(overlay, DiskFormat.QCOW2)
+try:
+    with GuestfsEngine().open((disk,), writable=True) as disks:
+        table = read_partition_table(lambda at, size: disks.read(0, at, size), disks.size(0))
+        with disks.mount(0, table.partitions[0], writable=True) as volume:
+            volume.write("/big", bytes(range(256)) * 4 * 1024 * 24)
+except OutputRefusedError as error:
+    print(error.message)
+"""
+    assert "filled up during the operation" in in_tiny_file_system(full_disk, "8m", program)
