@@ -1,23 +1,35 @@
-"""The state of an NTFS volume, read from its own metadata before anything mounts it.
+"""NTFS read from its own metadata, before and without mounting it.
 
-Drivers that mount NTFS fall back to read-only, or repair, without saying so; whether a volume
-may be written is decided here. Layouts: the boot sector (BPB) as in Microsoft's "NTFS boot
-sector" and the MFT records as in the Linux-NTFS project's documentation of $Volume and $LogFile.
+Drivers that mount NTFS fall back to read-only, or repair, without saying so; whether a volume may
+be written is decided here, and which of its clusters are free. Layouts: the boot sector (BPB) as
+in Microsoft's "NTFS boot sector"; MFT records, attributes, runs, $Volume, $LogFile and $Bitmap as
+in the Linux-NTFS project's documentation.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: MFT record of $Volume; its attribute $VOLUME_INFORMATION holds the flags.
+#: MFT records by their numbers.
+_LOGFILE_RECORD = 2
 _VOLUME_RECORD = 3
+_BITMAP_RECORD = 6
+#: Attribute types.
+_ATTRIBUTE_LIST = 0x20
 _ATTRIBUTE_VOLUME_INFORMATION = 0x70
+_ATTRIBUTE_DATA = 0x80
 _ATTRIBUTE_END = 0xFFFFFFFF
 #: Bit 0 of the volume flags: chkdsk is due.
 _FLAG_DIRTY = 0x0001
+#: In the restart area of $LogFile: no client has it open, or the volume was closed properly.
+_NO_CLIENT = 0xFFFF
+_VOLUME_IS_CLEAN = 0x0002
+#: The largest volume of 4 KiB clusters (16 TiB) has a bitmap of this size.
+_MAX_BITMAP = 512 * 1024 * 1024
 
 Reader = Callable[[int, int], bytes]
 
@@ -33,10 +45,22 @@ class VolumeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NtfsState:
-    """``dirty`` is the volume's own flag; ``readable`` is false when the metadata is damaged."""
+    """Whether a volume may be written.
+
+    ``dirty`` is the volume's own flag, ``journal_open`` is true when changes wait in its journal;
+    ``readable`` is false when the metadata is damaged.
+    """
 
     dirty: bool
+    journal_open: bool = False
     readable: bool = True
+
+
+_UNREADABLE = NtfsState(dirty=False, readable=False)
+
+
+class _DamagedError(Exception):
+    """The metadata makes no sense."""
 
 
 def volume_kind(boot_sector: bytes) -> VolumeKind:
@@ -53,56 +77,155 @@ def volume_kind(boot_sector: bytes) -> VolumeKind:
 
 def read_state(read: Reader) -> NtfsState:
     """Return the state of the NTFS volume that ``read(offset, size)`` reads."""
-    boot = read(0, 512)
-    if volume_kind(boot) is not VolumeKind.NTFS:
-        return NtfsState(dirty=False, readable=False)
-    sector_size, cluster_factor = struct.unpack_from("<HB", boot, 11)
-    (mft_cluster,) = struct.unpack_from("<Q", boot, 48)
-    (record_factor,) = struct.unpack_from("<b", boot, 64)
-    if sector_size not in (512, 1024, 2048, 4096):
-        return NtfsState(dirty=False, readable=False)
-    # Above 128 the factor is a negative power of two (clusters beyond 64 KiB, Windows 10).
-    sectors = cluster_factor if cluster_factor <= 128 else 1 << (256 - cluster_factor)
-    cluster = sector_size * sectors
-    size = record_factor * cluster if record_factor > 0 else 1 << -record_factor
-    if not cluster or not 512 <= size <= 65536:
-        return NtfsState(dirty=False, readable=False)
-    record = _with_fixups(read(mft_cluster * cluster + _VOLUME_RECORD * size, size), sector_size)
-    flags = None if record is None else _volume_flags(record)
-    if flags is None:
-        return NtfsState(dirty=False, readable=False)
-    return NtfsState(dirty=bool(flags & _FLAG_DIRTY))
+    try:
+        volume = _Volume(read)
+        flags = volume.flags()
+        journal_open = volume.journal_is_open()
+    except (_DamagedError, struct.error, IndexError):
+        return _UNREADABLE
+    return NtfsState(dirty=bool(flags & _FLAG_DIRTY), journal_open=journal_open)
 
 
-def _with_fixups(record: bytes, sector_size: int) -> bytes | None:
+def free_extents(read: Reader, granularity: int = 65536) -> Iterator[tuple[int, int]]:
+    """Yield (offset, size) of free space in bytes from the volume's start, in order.
+
+    Only runs of at least ``granularity`` bytes are looked for. Nothing is yielded for a volume
+    whose bitmap cannot be read: then nothing is known to be free.
+    """
+    try:
+        volume = _Volume(read)
+        bitmap = volume.bitmap()
+    except (_DamagedError, struct.error, IndexError):
+        return
+    # A byte stands for eight clusters; runs of zero bytes are found at the speed of C.
+    bytes_needed = max(1, granularity // (8 * volume.cluster))
+    for match in re.finditer(rb"\0{%d,}" % bytes_needed, bitmap):
+        yield match.start() * 8 * volume.cluster, (match.end() - match.start()) * 8 * volume.cluster
+
+
+class _Volume:
+    """A volume's geometry and its system files."""
+
+    def __init__(self, read: Reader) -> None:
+        self._read = read
+        boot = read(0, 512)
+        if volume_kind(boot) is not VolumeKind.NTFS:
+            raise _DamagedError
+        self._sector, factor = struct.unpack_from("<HB", boot, 11)
+        (self._total_sectors,) = struct.unpack_from("<Q", boot, 40)
+        (self._mft_cluster,) = struct.unpack_from("<Q", boot, 48)
+        (record_factor,) = struct.unpack_from("<b", boot, 64)
+        if self._sector not in (512, 1024, 2048, 4096):
+            raise _DamagedError
+        # Above 128 the factor is a negative power of two (clusters beyond 64 KiB, Windows 10).
+        self.cluster = self._sector * (factor if factor <= 128 else 1 << (256 - factor))
+        self._record_size = (
+            record_factor * self.cluster if record_factor > 0 else 1 << -record_factor
+        )
+        if not self.cluster or not 512 <= self._record_size <= 65536:
+            raise _DamagedError
+
+    def flags(self) -> int:
+        """Return the flags of $Volume."""
+        for kind, attribute in self._attributes(_VOLUME_RECORD):
+            if kind == _ATTRIBUTE_VOLUME_INFORMATION:
+                (content,) = struct.unpack_from("<H", attribute, 20)
+                # 8 reserved bytes, major and minor version, then the flags.
+                return int(struct.unpack_from("<H", attribute, content + 10)[0])
+        raise _DamagedError
+
+    def journal_is_open(self) -> bool:
+        """Tell whether $LogFile holds changes that are not in the volume yet."""
+        page = b"".join(self._content(_LOGFILE_RECORD, limit=4096))[:4096]
+        if page[:4] != b"RSTR":
+            # An emptied journal is all ones; Windows writes it anew.
+            return page[:4] != b"\xff\xff\xff\xff"
+        (area,) = struct.unpack_from("<H", page, 24)
+        (client,) = struct.unpack_from("<H", page, area + 12)
+        (flags,) = struct.unpack_from("<H", page, area + 14)
+        return client != _NO_CLIENT and not flags & _VOLUME_IS_CLEAN
+
+    def bitmap(self) -> bytes:
+        """Return $Bitmap: a bit for each cluster, the lowest first, 1 for used."""
+        clusters = self._total_sectors * self._sector // self.cluster
+        content = b"".join(self._content(_BITMAP_RECORD, limit=_MAX_BITMAP))
+        needed = (clusters + 7) // 8
+        if len(content) < needed:
+            raise _DamagedError
+        # Bits beyond the last cluster say nothing.
+        return content[: clusters // 8]
+
+    def _content(self, record: int, limit: int) -> Iterator[bytes]:
+        """Yield the unnamed data of a system file, cluster run by cluster run."""
+        found = False
+        for kind, attribute in self._attributes(record):
+            if kind == _ATTRIBUTE_LIST:
+                # The runs go on in other records; nobody needs that here badly enough.
+                raise _DamagedError
+            if kind != _ATTRIBUTE_DATA or attribute[9]:
+                continue
+            if not attribute[8]:
+                raise _DamagedError
+            found = True
+            (runs_at,) = struct.unpack_from("<H", attribute, 32)
+            (left,) = struct.unpack_from("<Q", attribute, 48)
+            left = min(left, limit)
+            for start, count in _runs(attribute[runs_at:]):
+                if left <= 0:
+                    return
+                size = min(count * self.cluster, left)
+                data = self._read(start * self.cluster, size)
+                if len(data) < size:
+                    raise _DamagedError
+                yield data
+                left -= size
+        if not found:
+            raise _DamagedError
+
+    def _attributes(self, number: int) -> Iterator[tuple[int, bytes]]:
+        offset = self._mft_cluster * self.cluster + number * self._record_size
+        record = _with_fixups(self._read(offset, self._record_size), self._sector)
+        (at,) = struct.unpack_from("<H", record, 20)
+        while at + 8 <= len(record):
+            kind, length = struct.unpack_from("<II", record, at)
+            if kind == _ATTRIBUTE_END:
+                return
+            if length < 24 or at + length > len(record):
+                raise _DamagedError
+            yield kind, record[at : at + length]
+            at += length
+
+
+def _runs(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (first cluster, count) of a run list; sparse runs make no sense in system files."""
+    at = 0
+    start = 0
+    while encoded[at]:
+        count_size, start_size = encoded[at] & 15, encoded[at] >> 4
+        if not count_size or not start_size:
+            raise _DamagedError
+        at += 1
+        count = int.from_bytes(encoded[at : at + count_size], "little")
+        at += count_size
+        start += int.from_bytes(encoded[at : at + start_size], "little", signed=True)
+        at += start_size
+        if start < 0:
+            raise _DamagedError
+        yield start, count
+
+
+def _with_fixups(record: bytes, sector_size: int) -> bytes:
     """Put back the last word of each sector, which NTFS replaces to detect torn writes."""
     if record[:4] != b"FILE" or len(record) < 48:
-        return None
+        raise _DamagedError
     offset, count = struct.unpack_from("<HH", record, 4)
     if count < 1 or offset + 2 * count > len(record) or (count - 1) * sector_size > len(record):
-        return None
+        raise _DamagedError
     marker = record[offset : offset + 2]
     mended = bytearray(record)
     for index in range(1, count):
         end = index * sector_size
         if record[end - 2 : end] != marker:
-            return None
+            raise _DamagedError
         mended[end - 2 : end] = record[offset + 2 * index : offset + 2 * index + 2]
     return bytes(mended)
-
-
-def _volume_flags(record: bytes) -> int | None:
-    (at,) = struct.unpack_from("<H", record, 20)
-    while at + 24 <= len(record):
-        kind, length = struct.unpack_from("<II", record, at)
-        if kind == _ATTRIBUTE_END or length < 24:
-            return None
-        if kind == _ATTRIBUTE_VOLUME_INFORMATION:
-            (content,) = struct.unpack_from("<H", record, at + 20)
-            # 8 reserved bytes, major and minor version, then the flags.
-            if at + content + 12 > len(record):
-                return None
-            (flags,) = struct.unpack_from("<H", record, at + content + 10)
-            return int(flags)
-        at += length
-    return None

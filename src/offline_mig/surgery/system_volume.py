@@ -147,6 +147,13 @@ def require_clean(disks: GuestDisks, volume: SystemVolume) -> None:
             "Start the guest where it still runs, let chkdsk finish, shut it down completely, "
             "and try again.",
         )
+    if state.journal_open:
+        raise GuestRefusedError(
+            f"The NTFS volume {volume.name} was not closed properly: changes of Windows wait in "
+            "its journal.",
+            "Start the guest where it still runs, shut it down completely, and try again. A "
+            "snapshot of a running guest is in this state too.",
+        )
 
 
 def _windows_root(volume: GuestFilesystem) -> str | None:
