@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -22,7 +24,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 #: Programs that users know by their package, for the "install it" sentence.
 _PACKAGES = {
     "qemu-img": "qemu-utils (Debian, Ubuntu), qemu-img (Fedora, Arch)",
+    "qemu-storage-daemon": "qemu-system-common (Debian, Ubuntu), qemu-img (Fedora), "
+    "qemu-full (Arch)",
+    "bwrap": "bubblewrap",
+    "prlimit": "util-linux",
+    "setpriv": "util-linux",
 }
+#: Seconds between looks at whether a program is to be ended early.
+_STOP_INTERVAL = 0.1
+#: Bytes of a long-running program's standard error that are kept, the last ones.
+_LAST_WORDS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +55,20 @@ def run(
     timeout: float | None = None,
     on_output: Callable[[str], None] | None = None,
     environment: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
 ) -> Finished:
     """Run ``argv`` to its end and return what it printed.
 
     ``timeout`` is in seconds. ``on_output`` gets pieces of standard output as they appear, split
     at line feeds and carriage returns. Messages are asked for in English (``LC_ALL=C``), since
-    some are looked at. The program dies with this process.
+    some are looked at. The program dies with the thread that runs it, and is ended early when
+    ``stop`` is set.
 
     Raises HostNotReadyError when the program is not there, ToolFailedError when it fails or
     takes longer than ``timeout``.
     """
     command = [os.fspath(part) for part in argv]
-    try:
+    with _starting(command[0]):
         # A thread-safe preexec_fn: one system call, no allocation, no lock.
         process = subprocess.Popen(
             command,
@@ -65,17 +78,6 @@ def run(
             env={**os.environ, **(environment or {}), "LC_ALL": "C"},
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
-    except FileNotFoundError as error:
-        package = _PACKAGES.get(command[0])
-        raise HostNotReadyError(
-            f"The program {command[0]} is not installed.",
-            f"Install {package}." if package else f"Install {command[0]}.",
-        ) from error
-    except OSError as error:
-        raise HostNotReadyError(
-            f"The program {command[0]} cannot be started: {error.strerror}.",
-            "Check its installation with 'offline-mig check'.",
-        ) from error
 
     stderr_parts: list[bytes] = []
     stdout_parts: list[bytes] = []
@@ -88,7 +90,7 @@ def run(
     for reader in readers:
         reader.start()
     try:
-        code = process.wait(timeout)
+        code = _wait(process, timeout, stop)
     except subprocess.TimeoutExpired as error:
         process.kill()
         process.wait()
@@ -111,6 +113,129 @@ def run(
             f"{command[0]} {how}: {said}", f"It was run as: {shlex.join(command)}"
         )
     return Finished(stdout, stderr)
+
+
+def _wait(
+    process: subprocess.Popen[bytes], timeout: float | None, stop: threading.Event | None
+) -> int:
+    if stop is None:
+        return process.wait(timeout)
+    while True:
+        try:
+            return process.wait(_STOP_INTERVAL)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                process.kill()
+
+
+class Running:
+    """A program that runs beside this one, see ``running``."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        self.name = name
+        self._process = process
+        self._said = b""
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the program as it was started."""
+        return self._process.pid
+
+    def wait(self, timeout: float) -> int:
+        """Return the exit code, negative for a signal.
+
+        Raises ToolFailedError when the program still runs after ``timeout`` seconds.
+        """
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise ToolFailedError(
+                f"{self.name} did not end within {timeout:g} s.",
+                "See whether the storage answers, then try again.",
+            ) from error
+
+    def kill(self) -> None:
+        """End the program at once; does nothing when it has ended."""
+        self._process.kill()
+        self._process.wait()
+
+    def last_words(self) -> str:
+        """Return what an ended program wrote to standard error last, one printable line."""
+        self._reader.join(timeout=1)
+        lines = self._said.decode("utf-8", "replace").split("\n")
+        # It may quote what it found in an image.
+        shown = ("".join(c if c.isprintable() else "?" for c in line).strip() for line in lines)
+        return "; ".join(line for line in shown if line)
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        while stream is not None and (chunk := os.read(stream.fileno(), 65536)):
+            self._said = (self._said + chunk)[-_LAST_WORDS:]
+
+
+@contextmanager
+def running(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Run ``argv`` beside this program for the time of a ``with`` block, then kill it.
+
+    It gets the file descriptors ``pass_fds`` under the same numbers, ``environment`` and nothing
+    else of this process's, and a session of its own: Ctrl-C reaches this program only, which then
+    ends the other in order. It dies with the thread that started it.
+
+    Raises HostNotReadyError when the program is not there.
+    """
+    command = [os.fspath(part) for part in argv]
+    with _starting(command[0]):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**(environment or {}), "LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )
+    try:
+        yield Running(command[0], process)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def require_program(name: str) -> str:
+    """Return the path of a program; raises HostNotReadyError when it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        raise _not_installed(name)
+    return found
+
+
+def _not_installed(name: str) -> HostNotReadyError:
+    return HostNotReadyError(
+        f"The program {name} is not installed.", f"Install {_PACKAGES.get(name, name)}."
+    )
+
+
+@contextmanager
+def _starting(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _not_installed(name) from error
+    except OSError as error:
+        raise HostNotReadyError(
+            f"The program {name} cannot be started: {error.strerror}.",
+            "Check its installation with 'offline-mig check'.",
+        ) from error
 
 
 def _drain(

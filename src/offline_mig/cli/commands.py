@@ -143,6 +143,12 @@ def inspect(source: Path, system_partition: str | None, as_json: bool) -> None:
     "--allow-unsigned", is_flag=True, help="Let a boot driver without a good signature through."
 )
 @click.option("--overwrite", is_flag=True, help="Replace earlier results of this guest.")
+@click.option(
+    "--trim/--no-trim",
+    default=True,
+    show_default=True,
+    help="Leave out the free space of clean NTFS volumes, and deleted files with it.",
+)
 @click.option("--checksum", is_flag=True, help="Hash the source before and after, and the results.")
 @SYSTEM_PARTITION
 @click.option(
@@ -178,6 +184,7 @@ def convert_command(
     name: str | None,
     allow_unsigned: bool,
     overwrite: bool,
+    trim: bool,
     checksum: bool,
     system_partition: str | None,
     machine_type: str | None,
@@ -203,6 +210,7 @@ def convert_command(
         allow_unsigned=allow_unsigned,
         overwrite=overwrite,
         checksum=checksum,
+        trim=trim,
         system_partition=system_partition,
         target=TargetOptions(
             machine_type=MachineType(machine_type) if machine_type else None,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from offline_mig.conversion.bulk_copy import BulkCopy, CopyJob
 from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, open_sources
 from offline_mig.conversion.examination import (
     examined_volume,
@@ -29,6 +30,7 @@ from offline_mig.drivers.media import DriverMedia
 from offline_mig.errors import OutputRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
 from offline_mig.images import qemu_img
+from offline_mig.images.trimmed_image import create_trimmed
 from offline_mig.machine import DiskFormat, Machine
 from offline_mig.sources.machine_source import read_machine
 from offline_mig.surgery.changes import OpenGuest
@@ -131,13 +133,18 @@ def convert(
             files.append(machine.source)
         before = record_state(files, checksum=options.checksum)
 
-    with open_workspace(options.output, stem) as workspace:
-        _require_space(machine, options, workspace)
-        overlays = _create_overlays(machine, workspace)
-        with ExitStack() as opened:
+    with ExitStack() as opened:
+        workspace = opened.enter_context(open_workspace(options.output, stem))
+        with watch.measure("prepare"):
+            progress.step("Preparing the overlays")
+            jobs, left_out = _prepare(machine, options, workspace, names)
+            _require_space(jobs, options, workspace)
+        copy = opened.enter_context(BulkCopy(jobs))
+        overlays = tuple(OpenedDisk(job.overlay, DiskFormat.QCOW2) for job in jobs)
+        with ExitStack() as opened_guest:
             with watch.measure("open guest"):
                 progress.step("Opening the guest")
-                disks, layout, volume = opened.enter_context(
+                disks, layout, volume = opened_guest.enter_context(
                     locate_windows(
                         engine, overlays, writable=True, system_partition=options.system_partition
                     )
@@ -158,17 +165,12 @@ def convert(
             notes = (*disks.notes, *machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
         with watch.measure("copy"):
             progress.step("Copying the disks")
-            for number, (overlay, name) in enumerate(zip(overlays, names, strict=True), start=1):
-
-                def copied(percent: float, number: int = number) -> None:
-                    progress.copied(number, len(names), percent)
-
-                qemu_img.convert(overlay.path, workspace.folder / name, options.format, copied)
+            copy.finish(progress.copied)
         with watch.measure("verify"):
             progress.step("Verifying")
-            for overlay, name in zip(overlays, names, strict=True):
-                size = qemu_img.info(overlay.path, overlay.format).virtual_size
-                qemu_img.check(workspace.folder / name, options.format, size)
+            for job in jobs:
+                size = qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size
+                qemu_img.check(job.target, job.format, size)
             require_unchanged(before, checksum=options.checksum)
         domain = domain_xml(target)
         (workspace.folder / domain_name).write_text(domain, encoding="utf-8")
@@ -188,6 +190,7 @@ def convert(
             seconds=dict(watch.seconds),
             notes=(*notes, *target.notes),
             engine=engine.name,
+            free_space_left_out=left_out,
         )
         (workspace.folder / report_name).write_text(report_json(report), encoding="utf-8")
         # The domain comes last: whoever waits for it finds everything else in place.
@@ -207,10 +210,33 @@ def _named(machine: Machine, name: str | None) -> Machine:
     return machine if name is None else replace(machine, name=name)
 
 
-def _require_space(machine: Machine, options: ConvertOptions, workspace: Workspace) -> None:
+def _prepare(
+    machine: Machine, options: ConvertOptions, workspace: Workspace, names: list[str]
+) -> tuple[tuple[CopyJob, ...], int]:
+    """Make the overlays of all disks; returns them and the bytes of free space left out.
+
+    Each disk gets two: a trimmed image over the source, from which is copied, and over that the
+    one that is operated on.
+    """
+    jobs = []
+    left_out = 0
+    for number, (disk, name) in enumerate(zip(machine.disks, names, strict=True), start=1):
+        source = workspace.folder / f"source-{number}.qcow2"
+        if options.trim:
+            left_out += create_trimmed(source, disk.image.path, disk.image.format).left_out
+        else:
+            qemu_img.create_overlay(source, disk.image.path, disk.image.format)
+        overlay = workspace.folder / f"overlay-{number}.qcow2"
+        qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
+        jobs.append(CopyJob(source, overlay, workspace.folder / name, options.format))
+    return tuple(jobs), left_out
+
+
+def _require_space(
+    jobs: tuple[CopyJob, ...], options: ConvertOptions, workspace: Workspace
+) -> None:
     needed = _OVERLAY_ALLOWANCE + sum(
-        qemu_img.measure(disk.image.path, disk.image.format, options.format)
-        for disk in machine.disks
+        qemu_img.measure(job.source, DiskFormat.QCOW2, job.format) for job in jobs
     )
     free = shutil.disk_usage(workspace.folder).free
     if needed > free:
@@ -219,15 +245,6 @@ def _require_space(machine: Machine, options: ConvertOptions, workspace: Workspa
             f"{needed // 1024**2 + 1} MiB, and {free // 1024**2} MiB are free.",
             "Free some space or choose another folder with -o.",
         )
-
-
-def _create_overlays(machine: Machine, workspace: Workspace) -> tuple[OpenedDisk, ...]:
-    overlays = []
-    for number, disk in enumerate(machine.disks, start=1):
-        overlay = workspace.folder / f"overlay-{number}.qcow2"
-        qemu_img.create_overlay(overlay, disk.image.path, disk.image.format)
-        overlays.append(OpenedDisk(overlay, DiskFormat.QCOW2))
-    return tuple(overlays)
 
 
 def _propose(

@@ -15,7 +15,8 @@ class ConvertOptions:
 
     ``system_partition`` is DISK:PARTITION, both from 1, for guests with several Windows.
     ``checksum`` hashes the source before and after and the converted disks, which reads them
-    once more each. ``name`` replaces the machine's own.
+    once more each. ``name`` replaces the machine's own. ``trim`` leaves out what is free on the
+    guest's volumes, deleted files with it.
     """
 
     output: Path
@@ -25,5 +26,6 @@ class ConvertOptions:
     allow_unsigned: bool = False
     overwrite: bool = False
     checksum: bool = False
+    trim: bool = True
     system_partition: str | None = None
     target: TargetOptions = field(default_factory=TargetOptions)

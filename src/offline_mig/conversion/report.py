@@ -48,6 +48,7 @@ class Report:
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
     engine: str
+    free_space_left_out: int
 
 
 def report_json(report: Report) -> str:
@@ -67,6 +68,7 @@ def report_json(report: Report) -> str:
         "target": {
             "machine": plain(report.target),
             "disk_sha256": list(report.disk_sha256),
+            "free_space_left_out": report.free_space_left_out,
         },
         "seconds": dict(report.seconds),
         "notes": list(report.notes),

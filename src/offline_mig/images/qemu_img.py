@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from offline_mig.processes import Finished, run
 
 #: Seconds for everything that only looks at metadata.
 _METADATA_TIMEOUT = 120
+#: qemu takes no larger request (BDRV_REQUEST_MAX_BYTES is a little below 2 GiB).
+_LARGEST_REQUEST = 1024 * 1024 * 1024
+#: Ranges that one call of qemu-io is given, well below the limit for a command line.
+_COMMANDS_AT_ONCE = 1000
 _PROGRESS = re.compile(r"\((\d+(?:\.\d+)?)/100%\)")
 
 
@@ -73,10 +78,13 @@ def convert(
     target: Path,
     target_format: DiskFormat,
     on_progress: Callable[[float], None] | None = None,
+    *,
+    stop: threading.Event | None = None,
 ) -> None:
     """Convert a qcow2 image with its backing files to a sparse, stand-alone ``target``.
 
-    ``on_progress`` is called with the percentage done. Raises OutputRefusedError when the disk
+    ``on_progress`` is called with the percentage done; setting ``stop`` ends it early, with
+    ToolFailedError. Raises OutputRefusedError when the disk
     is full, ToolFailedError for anything else.
     """
 
@@ -86,7 +94,36 @@ def convert(
             on_progress(float(match[1]))
 
     command = ("qemu-img", "convert", "-p", "-f", "qcow2", "-O", target_format, source, target)
-    _writing(target, *command, on_output=watch)
+    _writing(target, *command, on_output=watch, stop=stop)
+
+
+def write_zeroes(image: Path, extents: Sequence[tuple[int, int]]) -> None:
+    """Make (offset, size) ranges of a qcow2 image zero; whole clusters cost metadata only."""
+    for first in range(0, len(extents), _COMMANDS_AT_ONCE):
+        commands: list[str] = []
+        for offset, size in extents[first : first + _COMMANDS_AT_ONCE]:
+            commands += _zero_commands(offset, size)
+        _writing(image, "qemu-io", "-f", "qcow2", *commands, image)
+
+
+def _zero_commands(offset: int, size: int) -> Iterator[str]:
+    end = offset + size
+    while offset < end:
+        part = min(end - offset, _LARGEST_REQUEST)
+        yield "-c"
+        yield f"write -z {offset} {part}"
+        offset += part
+
+
+def rebase_unsafe(overlay: Path, backing: Path, backing_format: DiskFormat) -> None:
+    """Name another backing file in ``overlay``; the caller vouches that it has the same content."""
+    arguments = ("rebase", "-u", "-f", "qcow2", "-b", backing.absolute(), "-F", backing_format)
+    run(["qemu-img", *arguments, overlay], timeout=_METADATA_TIMEOUT)
+
+
+def commit(overlay: Path) -> None:
+    """Write what ``overlay`` holds into its backing file; raises as ``convert`` does."""
+    _writing(overlay, "qemu-img", "commit", "-q", "-f", "qcow2", "-d", overlay)
 
 
 def check(path: Path, image_format: DiskFormat, virtual_size: int) -> None:
@@ -108,10 +145,13 @@ def check(path: Path, image_format: DiskFormat, virtual_size: int) -> None:
 
 
 def _writing(
-    target: Path, *command: str | Path, on_output: Callable[[str], None] | None = None
+    target: Path,
+    *command: str | Path,
+    on_output: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Finished:
     try:
-        return run(command, on_output=on_output)
+        return run(command, on_output=on_output, stop=stop)
     except ToolFailedError as error:
         if "No space left on device" in error.message or "Disk quota exceeded" in error.message:
             raise OutputRefusedError(
