@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fixtures.hives import build_hive
 
+from fixtures.hives import build_hive
 from offline_mig.errors import GuestRefusedError
 from offline_mig.windows.hive import Hive, HiveName, check_base_block
 from offline_mig.windows.registry import RegistryValue
