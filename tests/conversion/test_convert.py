@@ -169,6 +169,15 @@ def test_domain_is_accepted_by_libvirt(converted: Convert, spec: GuestSpec, tmp_
     mac = root.find("./devices/interface/mac")
     assert mac is not None
     assert mac.get("address") == machine.mac
+    channels = {c.get("name") for c in root.findall("./devices/channel/target")}
+    assert channels == {"org.qemu.guest_agent.0", "com.redhat.spice.0"}
+    assert root.find("./devices/memballoon[@model='virtio']") is not None
+    # virtio-win has no viorng for XP; a device without a driver would only ask for one.
+    assert (root.find("./devices/rng[@model='virtio']") is None) == (spec.kind is GuestKind.XP)
+    assert root.find("./devices/video/model[@type='qxl']") is not None
+    assert root.find("./devices/graphics[@type='spice']") is not None
+    assert root.find("./clock").get("offset") == "localtime"  # type: ignore[union-attr]
+    assert root.find(".//address[@type='pci']") is None
     chipset = root.find("./os/type").get("machine")  # type: ignore[union-attr]
     assert chipset == ("pc" if spec.kind is GuestKind.XP else "q35")
     assert (root.find("./features/hyperv") is None) == (spec.kind is GuestKind.XP)
