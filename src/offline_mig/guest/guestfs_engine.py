@@ -9,7 +9,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from offline_mig.errors import GuestRefusedError, HostNotReadyError, ToolFailedError
+from offline_mig.errors import HostNotReadyError, ToolFailedError
+from offline_mig.guest import refusal
 from offline_mig.guest.acceleration import find_acceleration
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.filesystem import DirectoryEntry
@@ -122,6 +123,7 @@ class GuestfsDisks:
         self, disk: int, partition: Partition, *, writable: bool
     ) -> Iterator[GuestfsFilesystem]:
         """Mount an NTFS volume; everything is written out when the block ends."""
+        name = refusal.volume_name(disk, partition)
         device = self._devices[disk]
         if partition.number:
             device = f"{device}{partition.number}"
@@ -131,13 +133,10 @@ class GuestfsDisks:
         try:
             handle.mount_vfs(options, "ntfs-3g", device, "/")
         except RuntimeError as error:
-            raise GuestRefusedError(
-                f"The NTFS volume {device} cannot be mounted: {_first_line(error)}",
-                "Have Windows check it (chkdsk /f) and shut it down completely, then try again.",
-            ) from error
+            raise refusal.unmountable(name, _first_line(error)) from error
         try:
             if writable:
-                _require_writable(handle, device)
+                _require_writable(handle, name)
             yield GuestfsFilesystem(handle)
         finally:
             with _failing("unmount the volume"):
@@ -258,18 +257,13 @@ def _failing(action: str) -> Iterator[None]:
         ) from error
 
 
-def _require_writable(handle: Any, device: str) -> None:
+def _require_writable(handle: Any, volume: str) -> None:
     # ntfs-3g falls back to read-only on a volume that it holds unsafe, without an error.
     try:
         handle.touch(_WRITE_PROBE)
         handle.rm(_WRITE_PROBE)
     except RuntimeError as error:
-        raise GuestRefusedError(
-            f"The NTFS volume {device} can only be mounted read-only: Windows left it in an "
-            "unsafe state (hibernation, fast startup or an unclean shutdown).",
-            "Start the guest where it still runs, turn off hibernation (powercfg /h off), shut "
-            "it down completely, and try again.",
-        ) from error
+        raise refusal.read_only(volume) from error
 
 
 def _first_line(error: Exception) -> str:

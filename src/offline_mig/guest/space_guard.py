@@ -21,6 +21,14 @@ _EXHAUSTED = 1024 * 1024
 _INTERVAL = 0.5
 
 
+def filled_up(folder: Path) -> OutputRefusedError:
+    """Return the error for an overlay in ``folder`` that cannot grow any more."""
+    return OutputRefusedError(
+        f"The disk with {folder} filled up during the operation.",
+        "Free some space or choose another folder with -o; nothing was left behind.",
+    )
+
+
 @contextmanager
 def ending_when_full(folder: Path, pid: int) -> Iterator[None]:
     """End the process ``pid`` when the file system of ``folder`` is full.
@@ -44,10 +52,7 @@ def ending_when_full(folder: Path, pid: int) -> Iterator[None]:
         yield
     except OfflineMigError as error:
         if full.is_set():
-            raise OutputRefusedError(
-                f"The disk with {folder} filled up during the operation.",
-                "Free some space or choose another folder with -o; nothing was left behind.",
-            ) from error
+            raise filled_up(folder) from error
         raise
     finally:
         done.set()

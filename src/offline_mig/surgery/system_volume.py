@@ -10,6 +10,7 @@ from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.ntfs import VolumeKind, read_state, volume_kind
 from offline_mig.guest.partition_table import Partition, PartitionTable, read_partition_table
+from offline_mig.guest.refusal import volume_name
 
 #: Where Windows lives: \WINDOWS since XP, \WINNT up to 2000 and after upgrades from it.
 _SYSTEM_ROOTS = ("/Windows", "/WINNT")
@@ -47,11 +48,6 @@ class DiskLayout:
     def uefi(self) -> bool:
         """Whether a disk has an EFI system partition."""
         return any(table.has_esp for table in self.tables)
-
-
-def volume_name(disk: int, partition: Partition) -> str:
-    """Return "disk 1 partition 2" as ``1:2``, both counted from 1 (partition 0: whole disk)."""
-    return f"{disk + 1}:{partition.number}"
 
 
 def read_layout(disks: GuestDisks, count: int) -> DiskLayout:
