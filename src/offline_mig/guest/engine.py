@@ -14,10 +14,15 @@ from offline_mig.machine import DiskFormat
 
 @dataclass(frozen=True, slots=True)
 class OpenedDisk:
-    """A disk image as an engine is to open it."""
+    """A disk image as an engine is to open it.
+
+    ``files`` are the further files that it consists of (extents, backing files); the programs that
+    read the image see no others.
+    """
 
     path: Path
     format: DiskFormat
+    files: tuple[Path, ...] = ()
 
 
 class GuestDisks(Protocol):

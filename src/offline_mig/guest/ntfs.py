@@ -75,6 +75,14 @@ def volume_kind(boot_sector: bytes) -> VolumeKind:
     return VolumeKind.OTHER
 
 
+def cluster_size(boot_sector: bytes) -> int:
+    """Return the size of a cluster in bytes, as the boot sector of an NTFS volume says it."""
+    sector_size, factor = struct.unpack_from("<HB", boot_sector, 11)
+    # Above 128 the factor is a negative power of two (clusters beyond 64 KiB, Windows 10).
+    sectors = factor if factor <= 128 else 1 << (256 - factor)
+    return int(sector_size * sectors)
+
+
 def read_state(read: Reader) -> NtfsState:
     """Return the state of the NTFS volume that ``read(offset, size)`` reads."""
     try:
@@ -111,14 +119,13 @@ class _Volume:
         boot = read(0, 512)
         if volume_kind(boot) is not VolumeKind.NTFS:
             raise _DamagedError
-        self._sector, factor = struct.unpack_from("<HB", boot, 11)
+        (self._sector,) = struct.unpack_from("<H", boot, 11)
         (self._total_sectors,) = struct.unpack_from("<Q", boot, 40)
         (self._mft_cluster,) = struct.unpack_from("<Q", boot, 48)
         (record_factor,) = struct.unpack_from("<b", boot, 64)
         if self._sector not in (512, 1024, 2048, 4096):
             raise _DamagedError
-        # Above 128 the factor is a negative power of two (clusters beyond 64 KiB, Windows 10).
-        self.cluster = self._sector * (factor if factor <= 128 else 1 << (256 - factor))
+        self.cluster = cluster_size(boot)
         self._record_size = (
             record_factor * self.cluster if record_factor > 0 else 1 << -record_factor
         )

@@ -1,0 +1,263 @@
+"""An NTFS volume in the hands of a confined worker, seen from the engine's side."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import marshal
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.abc import InspectLoader
+from pathlib import Path
+
+from offline_mig.errors import HostNotReadyError, OfflineMigError, ToolFailedError
+from offline_mig.guest import refusal
+from offline_mig.guest import volume_messages as messages
+from offline_mig.guest.filesystem import DirectoryEntry
+from offline_mig.guest.ntfs_library import LIBRARY_NAMES
+from offline_mig.guest.sandbox import Confinement, open_bytes, sandboxed, why_not
+from offline_mig.guest.space_guard import filled_up
+from offline_mig.guest.syscall_filter import parser_filter
+from offline_mig.guest.volume_messages import as_number, as_text, number, text
+from offline_mig.processes import Running
+
+#: Bytes of address space of the worker.
+_MEMORY = 1024**3
+#: Seconds that one operation on a volume may take.
+_TIMEOUT = 300
+#: What the worker consists of, each after what it imports.
+_MODULES = (
+    "offline_mig",
+    "offline_mig.guest",
+    "offline_mig.guest.nbd",
+    "offline_mig.guest.volume_messages",
+    "offline_mig.guest.ntfs_library",
+    "offline_mig.guest.volume_worker",
+)
+#: Takes the compiled modules from a descriptor, so that the sandbox need not show where this
+#: package is installed, which may be a folder that nobody else may read.
+_START = """
+import marshal, os, sys
+with os.fdopen(int(sys.argv[1]), "rb") as stream:
+    for name, code in marshal.load(stream):
+        module = sys.modules[name] = type(sys)(name)
+        package, _, last = name.rpartition(".")
+        if package:
+            setattr(sys.modules[package], last, module)
+        module.__path__ = []
+        exec(code, vars(module))
+module.main(*map(int, sys.argv[2:6]), writable=sys.argv[6] == "writable")
+"""
+
+
+@contextmanager
+def mounted_volume(
+    connection: socket.socket,
+    size: int,
+    name: str,
+    cluster_size: int,
+    folder: Path,
+    *,
+    writable: bool,
+) -> Iterator[NtfsVolumeFiles]:
+    """Have a worker open the NTFS volume behind an NBD connection for a ``with`` block.
+
+    ``name`` is what to call the volume, ``folder`` where its image grows. When the block ends
+    well, the volume is written out and closed; otherwise the worker is killed. Raises
+    GuestRefusedError, HostNotReadyError, OutputRefusedError, ToolFailedError.
+    """
+    mine, its = socket.socketpair()
+    system_calls = open_bytes(parser_filter())
+    code = open_bytes(_compiled())
+    try:
+        limit = struct.pack("ll", _TIMEOUT, 0)
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        descriptors = (code, its.fileno(), connection.fileno(), system_calls)
+        numbers = [str(value) for value in (*descriptors, size)]
+        command = [_python(), "-I", "-S", "-c", _START, *numbers]
+        confinement = Confinement(memory=_MEMORY, readable=_interpreter())
+        with sandboxed(
+            [*command, "writable" if writable else "read-only"], confinement, pass_fds=descriptors
+        ) as program:
+            its.close()
+            worker = _Worker(mine, program, name, folder)
+            worker.begin()
+            yield NtfsVolumeFiles(worker, cluster_size)
+            worker.close()
+    finally:
+        os.close(system_calls)
+        os.close(code)
+        its.close()
+        mine.close()
+
+
+class NtfsVolumeFiles:
+    """A mounted volume, see GuestFilesystem."""
+
+    def __init__(self, worker: _Worker, cluster_size: int) -> None:
+        self._worker = worker
+        self._cluster_size = cluster_size
+
+    def resolve(self, path: str) -> str | None:
+        """Return the path in its real case, or None when there is no such thing."""
+        try:
+            (found,) = self._worker.ask(f"look for {path}", messages.RESOLVE, text(path))
+        except FileNotFoundError:
+            return None
+        return as_text(found)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file or directory of that name is there."""
+        return self.resolve(path) is not None
+
+    def list_directory(self, path: str) -> tuple[DirectoryEntry, ...]:
+        """Return what is in a directory, by name."""
+        fields = self._worker.ask(f"list {path}", messages.LIST, text(path))
+        return tuple(
+            DirectoryEntry(as_text(name), kind == b"\1", max(as_number(size), 0))
+            for name, kind, size in zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+        )
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        parts = []
+        offset = 0
+        while part := self.read_part(path, offset, messages.PIECE):
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+    def read_part(self, path: str, offset: int, size: int) -> bytes:
+        """Return at most ``size`` bytes from ``offset``."""
+        fields = (text(path), number(offset), number(size))
+        (content,) = self._worker.ask(f"read {path}", messages.READ, *fields)
+        return content[:size]
+
+    def write(self, path: str, data: bytes) -> None:
+        """Create a file or replace its content in place."""
+        action = f"write {path}"
+        self._worker.ask(action, messages.TRUNCATE, text(path))
+        for offset in range(0, len(data), messages.PIECE):
+            piece = data[offset : offset + messages.PIECE]
+            last = b"\1" if offset + len(piece) == len(data) else b"\0"
+            self._worker.ask(action, messages.WRITE, text(path), number(offset), last, piece)
+
+    def make_directory(self, path: str) -> None:
+        """Create one directory in an existing one."""
+        self._worker.ask(f"create the directory {path}", messages.MAKE_DIRECTORY, text(path))
+
+    def delete(self, path: str) -> None:
+        """Delete a file or an empty directory."""
+        self._worker.ask(f"delete {path}", messages.DELETE, text(path))
+
+    def free_space(self) -> int:
+        """Return the free space of the volume, in bytes."""
+        (clusters,) = self._worker.ask("read the free space", messages.FREE)
+        return as_number(clusters) * self._cluster_size
+
+
+class _Worker:
+    """The engine's end of the orders. What comes back is checked, since the worker may lie."""
+
+    def __init__(self, connection: socket.socket, program: Running, volume: str, folder: Path):
+        self._connection = connection
+        self._program = program
+        self._volume = volume
+        self._folder = folder
+
+    def begin(self) -> None:
+        """Wait until the volume is open."""
+        try:
+            kind, *fields = messages.receive(self._connection.fileno())
+        except (OSError, ValueError) as error:
+            raise self._gone(error) from error
+        if kind == messages.UNSAFE:
+            raise refusal.read_only(self._volume)
+        if kind != messages.DONE:
+            # The program's own words say more than the number of the error.
+            self._program.kill()
+            said = self._program.last_words()
+            raise refusal.unmountable(self._volume, f"{_reason(fields)}{said and f' ({said})'}")
+
+    def ask(self, action: str, what: bytes, *fields: bytes) -> list[bytes]:
+        """Have an order carried out and return the answer.
+
+        Raises FileNotFoundError, OutputRefusedError, ToolFailedError.
+        """
+        try:
+            messages.send(self._connection.fileno(), what, *fields)
+            kind, *answer = messages.receive(self._connection.fileno())
+        except (OSError, ValueError) as error:
+            raise self._gone(error) from error
+        if kind == messages.DONE:
+            return answer
+        if kind == messages.MISSING and answer:
+            raise FileNotFoundError(as_text(answer[0]))
+        if kind == messages.FULL:
+            raise filled_up(self._folder)
+        raise ToolFailedError(
+            f"ntfs-3g could not {action}: {_reason(answer)}",
+            "Nothing was published. See whether the volume is sound (chkdsk), then try again.",
+        )
+
+    def close(self) -> None:
+        """Have everything written out, and wait for the worker to end."""
+        self.ask("write everything out", messages.CLOSE)
+        if self._program.wait(_TIMEOUT):
+            raise self._gone(OSError(errno.EPIPE, os.strerror(errno.EPIPE)))
+
+    def _gone(self, error: Exception) -> OfflineMigError:
+        slow = isinstance(error, BlockingIOError)
+        self._program.kill()
+        said = self._program.last_words()
+        if said.startswith("bwrap: "):
+            return why_not(said.removeprefix("bwrap: "))
+        if "libntfs-3g is not installed" in said:
+            return library_missing()
+        how = f"did not answer within {_TIMEOUT} s" if slow else "ended before its time"
+        return ToolFailedError(
+            f"The program that reads the NTFS volume {self._volume} {how}: {said or error}",
+            "Nothing was published. Have Windows check the volume (chkdsk /f), or try "
+            "--engine guestfs.",
+        )
+
+
+def library_missing() -> HostNotReadyError:
+    """Return the error for a host without libntfs-3g."""
+    return HostNotReadyError(
+        f"The library libntfs-3g is not installed ({', '.join(LIBRARY_NAMES)}).",
+        "Install ntfs-3g (Debian, Ubuntu, Arch) or ntfs-3g-libs (Fedora).",
+    )
+
+
+def _reason(fields: list[bytes]) -> str:
+    said = as_text(fields[1]) if len(fields) > 1 else "no reason was given"
+    return "".join(letter if letter.isprintable() else "?" for letter in said)
+
+
+def _python() -> str:
+    # The interpreter itself and not a virtual environment's link to it.
+    return os.path.realpath(sys.executable)
+
+
+def _interpreter() -> tuple[Path, ...]:
+    """Return the folders of the interpreter that are not among the system's own."""
+    folders = {Path(sys.base_prefix), Path(_python()).parent}
+    return tuple(sorted(folder for folder in folders if not folder.is_relative_to("/usr")))
+
+
+@cache
+def _compiled() -> bytes:
+    codes = []
+    for name in _MODULES:
+        loader = importlib.import_module(name).__loader__
+        if not isinstance(loader, InspectLoader):
+            raise TypeError(f"{name} was not loaded from a file")
+        codes.append((name, loader.get_code(name)))
+    return marshal.dumps(codes)

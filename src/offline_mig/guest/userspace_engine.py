@@ -1,0 +1,173 @@
+"""The userspace engine: a guest's disks without an appliance, in confined programs on this host.
+
+qemu-storage-daemon reads the image formats and serves bytes over NBD (``storage_daemon``). For
+each mounted volume a worker process with libntfs-3g reads NTFS out of those bytes
+(``volume_worker``, ``ntfs_library``) and carries out what is asked of it (``ntfs_volume``). Both
+run in sandboxes (``sandbox``); neither sees the other's data, the network or the host's files. No
+kernel file-system driver, no FUSE, no mount, no loop device and no privilege takes part; see
+docs/engines.md for why, and for how this compares with the appliance.
+
+Only NTFS is mounted, as the protocol says. An EFI system partition (FAT) would be a second kind
+of worker on ``StorageDaemon.open_partition``: the sandbox, the connection and the orders are the
+same, and only ``volume_worker`` needs a volume class beside NtfsVolume.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from offline_mig.errors import GuestRefusedError, HostNotReadyError, OfflineMigError
+from offline_mig.guest import refusal
+from offline_mig.guest.engine import OpenedDisk
+from offline_mig.guest.nbd import BlockDevice
+from offline_mig.guest.ntfs import VolumeKind, cluster_size, volume_kind
+from offline_mig.guest.ntfs_library import LIBRARY_NAMES
+from offline_mig.guest.ntfs_volume import NtfsVolumeFiles, library_missing, mounted_volume
+from offline_mig.guest.partition_table import Partition
+from offline_mig.guest.sandbox import is_host_root
+from offline_mig.guest.space_guard import filled_up
+from offline_mig.guest.storage_daemon import StorageDaemon, serving, storage_failed
+from offline_mig.guest.syscall_filter import load_libseccomp
+from offline_mig.machine import DiskFormat
+from offline_mig.processes import require_program
+
+
+class UserspaceEngine:
+    """Opens disks with confined programs on this host, without an appliance."""
+
+    name = "userspace"
+
+    @contextmanager
+    def open(self, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Iterator[UserspaceDisks]:
+        """Open ``disks``; everything is closed and gone when the block ends.
+
+        Raises HostNotReadyError, ToolFailedError.
+        """
+        with serving(disks, writable=writable) as daemon, ExitStack() as connections:
+            devices = []
+            for disk in range(len(disks)):
+                export = daemon.open_disk(disk, writable=writable)
+                connection, size = connections.enter_context(daemon.connection(export))
+                devices.append(BlockDevice(connection.fileno(), size))
+            yield UserspaceDisks(daemon, devices, disks)
+            if writable:
+                _flush(devices, disks[0].path.parent)
+
+
+class UserspaceDisks:
+    """The disks that a storage daemon serves."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, daemon: StorageDaemon, devices: list[BlockDevice], disks: tuple[OpenedDisk, ...]
+    ) -> None:
+        self._daemon = daemon
+        self._devices = devices
+        self._disks = disks
+
+    def size(self, disk: int) -> int:
+        """Return a disk's virtual size in bytes."""
+        return self._devices[disk].size
+
+    def read(self, disk: int, offset: int, size: int) -> bytes:
+        """Return bytes of a disk, fewer at its end."""
+        try:
+            return self._devices[disk].read(offset, size)
+        except OSError as error:
+            raise storage_failed(error) from error
+
+    @contextmanager
+    def mount(
+        self, disk: int, partition: Partition, *, writable: bool
+    ) -> Iterator[NtfsVolumeFiles]:
+        """Open an NTFS volume; everything is written out when the block ends."""
+        name = refusal.volume_name(disk, partition)
+        boot = self.read(disk, partition.start, 512)
+        if volume_kind(boot) is not VolumeKind.NTFS:
+            raise refusal.unmountable(name, "it is no NTFS volume")
+        export = self._daemon.open_partition(disk, partition, writable=writable)
+        with (
+            self._daemon.connection(export) as (connection, size),
+            mounted_volume(
+                connection,
+                size,
+                name,
+                cluster_size(boot),
+                self._disks[disk].path.parent,
+                writable=writable,
+            ) as files,
+        ):
+            yield files
+
+
+def userspace_problems() -> tuple[str, ...]:
+    """Return what keeps this engine from working on this host, as sentences; none if it works.
+
+    When everything is installed the engine is tried on an empty disk.
+    """
+    problems = []
+    programs = ["bwrap", "prlimit", "qemu-storage-daemon", *(["setpriv"] if is_host_root() else [])]
+    for program in programs:
+        try:
+            require_program(program)
+        except HostNotReadyError as error:
+            problems.append(_sentence(error))
+    try:
+        load_libseccomp()
+    except HostNotReadyError as error:
+        problems.append(_sentence(error))
+    if not _has_ntfs_library():
+        problems.append(_sentence(library_missing()))
+    if problems:
+        return tuple(problems)
+    try:
+        _try()
+    except OfflineMigError as error:
+        return (_sentence(error),)
+    return ()
+
+
+def _try() -> None:
+    with tempfile.NamedTemporaryFile(prefix="offline-mig-") as image:
+        # A boot sector, so that a worker is started; nothing behind it, so that it refuses.
+        image.write((b"\xeb\x52\x90NTFS    " + b"\0\2\x08").ljust(1024 * 1024, b"\0"))
+        image.flush()
+        disk = OpenedDisk(Path(image.name), DiskFormat.RAW)
+        volume = Partition(0, 0, 1024 * 1024, "volume")
+        with UserspaceEngine().open((disk,), writable=False) as disks:
+            try:
+                with disks.mount(0, volume, writable=False):
+                    pass
+            except GuestRefusedError:
+                return
+
+
+def _has_ntfs_library() -> bool:
+    for name in LIBRARY_NAMES:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _flush(devices: list[BlockDevice], folder: Path) -> None:
+    # What the daemon holds back is written now, so that a full disk is told as such.
+    try:
+        for device in devices:
+            device.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise filled_up(folder) from error
+        raise storage_failed(error) from error
+
+
+def _sentence(error: OfflineMigError) -> str:
+    return f"{error.message} {error.remedy}".strip()
