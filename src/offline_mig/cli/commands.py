@@ -15,6 +15,7 @@ from offline_mig import __version__
 from offline_mig.cli import screen
 from offline_mig.cli.failure import Commands
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
+from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.examination import inspect_guest
 from offline_mig.conversion.host_check import check_host
 from offline_mig.conversion.options import ConvertOptions
@@ -25,7 +26,6 @@ from offline_mig.conversion.report import (
     report_json,
 )
 from offline_mig.errors import HostNotReadyError
-from offline_mig.guest.guestfs_engine import GuestfsEngine
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.record import plan_record
 from offline_mig.targets.devices import DiskBus, MachineType
@@ -71,6 +71,14 @@ SYSTEM_PARTITION = click.option(
     metavar="DISK:PARTITION",
     help="Which Windows of several, both counted from 1.",
 )
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice([choice.value for choice in EngineChoice]),
+    default=EngineChoice.GUESTFS.value,
+    show_default=True,
+    help="What opens the guest's disks: a libguestfs appliance, confined programs on this host, "
+    "or the latter where the former has no KVM.",
+)
 
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,13 +103,14 @@ def check(as_json: bool) -> None:
 @main.command()
 @SOURCE
 @SYSTEM_PARTITION
+@ENGINE
 @json_option
-def inspect(source: Path, system_partition: str | None, as_json: bool) -> None:
+def inspect(source: Path, system_partition: str | None, engine: str, as_json: bool) -> None:
     """Tell what machine SOURCE is and which Windows is in it; changes nothing.
 
     SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw).
     """
-    found = inspect_guest(source, GuestfsEngine(), system_partition)
+    found = inspect_guest(source, choose_engine(EngineChoice(engine)), system_partition)
     if as_json:
         record = {
             "schema": "offline-mig/inspect/1",
@@ -151,6 +160,7 @@ def inspect(source: Path, system_partition: str | None, as_json: bool) -> None:
 )
 @click.option("--checksum", is_flag=True, help="Hash the source before and after, and the results.")
 @SYSTEM_PARTITION
+@ENGINE
 @click.option(
     "--machine",
     "machine_type",
@@ -187,6 +197,7 @@ def convert_command(
     trim: bool,
     checksum: bool,
     system_partition: str | None,
+    engine: str,
     machine_type: str | None,
     bus: str,
     network: str,
@@ -220,16 +231,17 @@ def convert_command(
             resolution=_resolution(resolution),
         ),
     )
+    chosen = choose_engine(EngineChoice(engine))
     progress = screen.Screen(quiet=quiet or as_json)
     if dry_run:
-        rehearsal = rehearse(source, options, GuestfsEngine(), progress)
+        rehearsal = rehearse(source, options, chosen, progress)
         if as_json:
             _print_json(_rehearsal_record(rehearsal))
         else:
             arguments = [part for part in sys.argv[1:] if part != "--dry-run"]
             screen.show_rehearsal(rehearsal, shlex.join(["offline-mig", *arguments]))
         return
-    done = convert(source, options, GuestfsEngine(), progress)
+    done = convert(source, options, chosen, progress)
     if as_json:
         _print_json(_conversion_record(done))
     else:

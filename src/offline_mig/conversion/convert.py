@@ -140,7 +140,10 @@ def convert(
             jobs, left_out = _prepare(machine, options, workspace, names)
             _require_space(jobs, options, workspace)
         copy = opened.enter_context(BulkCopy(jobs))
-        overlays = tuple(OpenedDisk(job.overlay, DiskFormat.QCOW2) for job in jobs)
+        overlays = tuple(
+            OpenedDisk(job.overlay, DiskFormat.QCOW2, (job.source, *disk.image.files))
+            for job, disk in zip(jobs, machine.disks, strict=True)
+        )
         with ExitStack() as opened_guest:
             with watch.measure("open guest"):
                 progress.step("Opening the guest")

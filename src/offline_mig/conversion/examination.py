@@ -64,7 +64,9 @@ def examined_volume(
 
 def source_images(machine: Machine) -> tuple[OpenedDisk, ...]:
     """Return the machine's own disk images, to be opened read-only."""
-    return tuple(OpenedDisk(disk.image.path, disk.image.format) for disk in machine.disks)
+    return tuple(
+        OpenedDisk(disk.image.path, disk.image.format, disk.image.files) for disk in machine.disks
+    )
 
 
 def with_found_firmware(machine: Machine, layout: DiskLayout) -> Machine:

@@ -12,6 +12,7 @@ from offline_mig.errors import OfflineMigError
 from offline_mig.guest.acceleration import find_acceleration
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.guestfs_engine import GuestfsEngine, guestfs_version
+from offline_mig.guest.userspace_engine import userspace_problems
 from offline_mig.images import qemu_img
 from offline_mig.machine import DiskFormat
 from offline_mig.windows.cabinet import require_libarchive
@@ -39,6 +40,7 @@ def check_host() -> tuple[HostCheck, ...]:
         _check("libguestfs binding", lambda: f"version {guestfs_version()}"),
         _acceleration(),
         _check("libguestfs appliance", _launch),
+        _userspace(),
     )
 
 
@@ -61,6 +63,20 @@ def _acceleration() -> HostCheck:
         passed=False,
         detail=f"not used: {found.reason}",
         remedy="The appliance is emulated instead, which costs some seconds a guest.",
+        needed=False,
+    )
+
+
+def _userspace() -> HostCheck:
+    problems = userspace_problems()
+    if not problems:
+        detail = "works, also without KVM (--engine userspace)"
+        return HostCheck("userspace engine", passed=True, detail=detail, needed=False)
+    return HostCheck(
+        "userspace engine",
+        passed=False,
+        detail="does not work here",
+        remedy=" ".join(problems),
         needed=False,
     )
 
