@@ -191,9 +191,11 @@ def test_converting_the_result_changes_nothing(
     converted: Convert, spec: GuestSpec, drivers_iso: Path, tmp_path: Path
 ) -> None:
     done = converted(spec)
+    # Without trimming: what the first run itself freed is the only thing left to leave out.
     again = offline_mig(
-        "convert", done.disk, "--drivers", drivers_iso, "-o", tmp_path / "again", "--json"
-    )
+        "convert", done.disk, "--drivers", drivers_iso, "-o", tmp_path / "again", "--json",
+        "--no-trim",
+    )  # fmt: skip
     assert again.returncode == 0, again.stderr
     printed = json.loads(again.stdout)
     assert printed["report"]["journal"] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,12 @@ import pytest
 from fixtures import real_hives
 from fixtures.conversion_run import offline_mig
 from fixtures.guests import GuestKind, GuestSpec, Hiberfil, RealHives, Variant, build_guest
+from fixtures.one_disk import OneDisk
 from fixtures.result import tree_state
 from offline_mig.conversion.examination import examined_volume
 from offline_mig.errors import GuestRefusedError
-from offline_mig.guest.engine import GuestDisks, OpenedDisk
-from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.guestfs_engine import GuestfsEngine
-from offline_mig.guest.partition_table import Partition
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.system_volume import (
     SystemVolume,
@@ -68,29 +66,6 @@ FINE = {
     "resumed": variant(GuestKind.WINDOWS_10, hiberfil=Hiberfil.RESUMED),
     "control-set-2": variant(GuestKind.XP, current_control_set=2),
 }
-
-
-class OneDisk:
-    """One of many opened disks, as if it were alone."""
-
-    def __init__(self, disks: GuestDisks, number: int) -> None:
-        self._disks = disks
-        self._number = number
-        self.notes = disks.notes
-
-    def size(self, disk: int) -> int:
-        assert disk == 0
-        return self._disks.size(self._number)
-
-    def read(self, disk: int, offset: int, size: int) -> bytes:
-        assert disk == 0
-        return self._disks.read(self._number, offset, size)
-
-    def mount(
-        self, disk: int, partition: Partition, *, writable: bool
-    ) -> AbstractContextManager[GuestFilesystem]:
-        assert disk == 0
-        return self._disks.mount(self._number, partition, writable=writable)
 
 
 @pytest.fixture(scope="module")
