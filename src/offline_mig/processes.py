@@ -163,6 +163,7 @@ class Running:
 
     def last_words(self) -> str:
         """Return what an ended program wrote to standard error last, one printable line."""
+        # What it started may hold the pipe open for a moment longer.
         self._reader.join(timeout=1)
         lines = self._said.decode("utf-8", "replace").split("\n")
         # It may quote what it found in an image.
@@ -170,9 +171,11 @@ class Running:
         return "; ".join(line for line in shown if line)
 
     def _listen(self) -> None:
-        stream = self._process.stderr
-        while stream is not None and (chunk := os.read(stream.fileno(), 65536)):
-            self._said = (self._said + chunk)[-_LAST_WORDS:]
+        if self._process.stderr is None:
+            return
+        with self._process.stderr as stream:
+            while chunk := os.read(stream.fileno(), 65536):
+                self._said = (self._said + chunk)[-_LAST_WORDS:]
 
 
 @contextmanager
@@ -202,13 +205,12 @@ def running(
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
+    program = Running(command[0], process)
     try:
-        yield Running(command[0], process)
+        yield program
     finally:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        program.kill()
+        program.last_words()
 
 
 def require_program(name: str) -> str:

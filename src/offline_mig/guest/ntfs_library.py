@@ -149,11 +149,11 @@ def _declare(library: Any) -> None:
 class Device:
     """A block device as the library wants it.
 
-    ``full`` tells that a write failed because the image cannot grow.
+    ``failure`` is the first write that failed: the library does not tell of every one.
     """
 
     def __init__(self, device: BlockDevice) -> None:
-        self.full = False
+        self.failure: OSError | None = None
         self._device = device
         self._position = 0
         # Kept here, or they would be gone while the library still calls them.
@@ -175,7 +175,6 @@ class Device:
         return _NOT_SUPPORTED
 
     def _fail(self, error: OSError) -> int:
-        self.full = self.full or error.errno in (errno.ENOSPC, errno.EDQUOT)
         ctypes.set_errno(error.errno or errno.EIO)
         return -1
 
@@ -215,6 +214,7 @@ class Device:
         try:
             self._device.write(offset, ctypes.string_at(buffer, count))
         except OSError as error:
+            self.failure = self.failure or error
             return self._fail(error)
         return count
 
@@ -222,6 +222,7 @@ class Device:
         try:
             self._device.flush()
         except OSError as error:
+            self.failure = self.failure or error
             return self._fail(error)
         return 0
 

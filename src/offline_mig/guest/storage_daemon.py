@@ -84,9 +84,10 @@ class StorageDaemon:
         """Connect to an export for the time of a ``with`` block; gives its size in bytes too."""
         with self._server.connect() as connected:
             try:
-                yield connected, choose_export(connected.fileno(), export)
+                size = choose_export(connected.fileno(), export)
             except OSError as error:
                 raise storage_failed(error) from error
+            yield connected, size
 
     def _add_node(self, image: OpenedDisk, name: str, **options: object) -> None:
         written = {key.replace("_", "-"): value for key, value in options.items()}

@@ -23,6 +23,7 @@ from offline_mig.guest.volume_messages import as_number, as_text, number, text
 #: prctl(2): <linux/prctl.h>, <linux/seccomp.h>.
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _BPF_INSTRUCTION = 8
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _Answer = tuple[bytes, ...]
 #: A directory's entries by their names as they are, and by their names in upper case.
@@ -39,7 +40,7 @@ def main(orders: int, device: int, system_calls: int, size: int, *, writable: bo
     text(as_text(b""))
     _confine(system_calls)
     try:
-        served = _Served(NtfsVolume(library, backing, writable=writable))
+        served = _Served(NtfsVolume(library, backing, writable=writable), writable=writable)
     except UnsafeVolumeError:
         messages.send(orders, messages.UNSAFE)
         return
@@ -55,6 +56,8 @@ def main(orders: int, device: int, system_calls: int, size: int, *, writable: bo
             answer = (messages.MISSING, text(str(error.filename)))
         except OSError as error:
             answer = _failure(error, backing)
+        if backing.failure is not None:
+            answer = _failure(backing.failure, backing)
         messages.send(orders, *answer)
         if what == messages.CLOSE:
             block_device.disconnect()
@@ -62,7 +65,9 @@ def main(orders: int, device: int, system_calls: int, size: int, *, writable: bo
 
 
 def _failure(error: OSError, device: Device) -> _Answer:
-    kind = messages.FULL if device.full else messages.FAILED
+    # Only the image under the volume can be full here; a full volume is a failure like others.
+    cannot_grow = device.failure is not None and device.failure.errno in _FULL
+    kind = messages.FULL if cannot_grow else messages.FAILED
     return kind, number(error.errno or errno.EIO), text(error.strerror or str(error))
 
 
@@ -86,8 +91,9 @@ def _confine(filter_fd: int) -> None:
 class _Served:
     """A volume by paths, which are looked up without regard to case."""
 
-    def __init__(self, volume: NtfsVolume) -> None:
+    def __init__(self, volume: NtfsVolume, *, writable: bool) -> None:
         self._volume = volume
+        self._writable = writable
         self._directories: dict[int, tuple[_Names, _Names]] = {}
 
     def do(self, what: bytes, fields: list[bytes]) -> _Answer:
@@ -107,6 +113,9 @@ class _Served:
             _, reference, _ = self._file(path)
             wanted = min(as_number(fields[2]), messages.PIECE)
             return messages.DONE, volume.read(reference, as_number(fields[1]), wanted)
+        if not self._writable:
+            # The server would refuse it as well, but the library does not always tell.
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if what == messages.TRUNCATE:
             self._emptied(path)
         elif what == messages.WRITE:
