@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from fixtures import real_hives
-from fixtures.conversion_run import offline_mig
+from fixtures.conversion_run import offline_mig, require_engine
 from fixtures.guests import GuestKind, GuestSpec, Hiberfil, RealHives, Variant, build_guest
 from fixtures.one_disk import OneDisk
 from fixtures.result import tree_state
+from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.examination import examined_volume
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.guestfs_engine import GuestfsEngine
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.system_volume import (
     SystemVolume,
@@ -24,7 +24,9 @@ from offline_mig.surgery.system_volume import (
     require_clean,
 )
 
-pytestmark = pytest.mark.appliance
+pytestmark = pytest.mark.conversion
+
+_GUESTFS = pytest.param("guestfs", marks=pytest.mark.appliance)
 
 
 def variant(kind: GuestKind, **chosen: object) -> GuestSpec:
@@ -68,14 +70,17 @@ FINE = {
 }
 
 
-@pytest.fixture(scope="module")
-def opened(base_image: Callable[[GuestSpec], Path]) -> Iterator[Callable[[str], OneDisk]]:
-    """All guests above, opened read-only in one appliance."""
+@pytest.fixture(scope="module", params=["userspace", _GUESTFS])
+def opened(
+    request: pytest.FixtureRequest, base_image: Callable[[GuestSpec], Path]
+) -> Iterator[Callable[[str], OneDisk]]:
+    """All guests above, opened read-only at once."""
+    require_engine(request.param)
     specs = {name: spec for name, (spec, _, _) in REFUSED.items()} | FINE
     if real_hives.data_folder() is None:
         specs = {name: spec for name, spec in specs.items() if spec.variant.real_hives is None}
     images = tuple(OpenedDisk(base_image(spec), DiskFormat.RAW) for spec in specs.values())
-    with GuestfsEngine().open(images, writable=False) as disks:
+    with choose_engine(EngineChoice(request.param)).open(images, writable=False) as disks:
         numbers = {name: number for number, name in enumerate(specs)}
 
         def get(name: str) -> OneDisk:
@@ -119,12 +124,24 @@ def test_one_of_several_windows_can_be_chosen(opened: Callable[[str], OneDisk]) 
         look(disks, "1:7")
 
 
-@pytest.mark.parametrize("name", ["hibernated-w10", "bitlocker", "damaged-hive"])
-def test_command_leaves_nothing_behind(name: str, drivers_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("hibernated-w10", "userspace"),
+        ("bitlocker", "userspace"),
+        pytest.param("damaged-hive", "guestfs", marks=pytest.mark.appliance),
+    ],
+)
+def test_command_leaves_nothing_behind(
+    name: str, engine: str, drivers_dir: Path, tmp_path: Path
+) -> None:
+    require_engine(engine)
     spec, reason, remedy = REFUSED[name]
     guest = build_guest(spec.kind, tmp_path / "source", variant=spec.variant)
     before = tree_state(guest.folder)
-    run = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", tmp_path / "out")
+    run = offline_mig(
+        "convert", guest.vmx, "--drivers", drivers_dir, "-o", tmp_path / "out", "--engine", engine
+    )
     assert run.returncode == GuestRefusedError.exit_code
     assert reason in run.stderr
     assert remedy in run.stderr
