@@ -36,10 +36,10 @@ def capabilities():
     data = (ctypes.c_uint32 * 6)()
     libc.capget(head, data)
     return list(data)
-system = ("/usr/", "/lib", "/sbin/", "/bin/")
+theirs = ("/usr/", "/lib", "/sbin/", "/bin/")
 seen = {
     "root": sorted(os.listdir("/")),
-    "outside": [name for name in files("/") if not name.startswith(system)],
+    "outside": [name for name in files("/") if not name.startswith(theirs)],
     "uid": os.getuid(), "pid": os.getpid(), "capabilities": capabilities(),
     "inet": outcome(socket.socket, socket.AF_INET),
     "inet6": outcome(socket.socket, socket.AF_INET6),
