@@ -14,6 +14,8 @@ from fixtures.conversion_run import COMMAND, offline_mig
 from fixtures.guests import GuestKind, GuestSpec, VmdkKind, build_guest
 from fixtures.result import tree_state
 
+pytestmark = pytest.mark.conversion
+
 
 @pytest.fixture
 def source(base_image: Callable[[GuestSpec], Path], tmp_path: Path) -> Path:

@@ -12,30 +12,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from fixtures import libvirt_oracles
-from fixtures.conversion_run import Converted, offline_mig
+from fixtures.conversion_run import Case, Converted, offline_mig
 from fixtures.guests import GuestKind, GuestSpec, RealHives, Variant, VmdkKind, build_guest
 from fixtures.result import hivexget, reglookup, system_volume, tree_state
 from fixtures.vmware import MACHINES
 
-pytestmark = pytest.mark.appliance
+pytestmark = pytest.mark.conversion
 
-XP = GuestSpec(GuestKind.XP)
-WINDOWS_7 = GuestSpec(GuestKind.WINDOWS_7)
-WINDOWS_10 = GuestSpec(GuestKind.WINDOWS_10)
-REAL_XP = GuestSpec(GuestKind.XP, Variant(real_hives=RealHives.XP))
-REAL_7 = GuestSpec(GuestKind.WINDOWS_7, Variant(real_hives=RealHives.WINDOWS_7))
-REAL_10 = GuestSpec(GuestKind.WINDOWS_10, Variant(real_hives=RealHives.WINDOWS_10))
+SPECS = {
+    "xp": GuestSpec(GuestKind.XP),
+    "w7": GuestSpec(GuestKind.WINDOWS_7),
+    "w10": GuestSpec(GuestKind.WINDOWS_10),
+    "real-xp": GuestSpec(GuestKind.XP, Variant(real_hives=RealHives.XP)),
+    "real-w7": GuestSpec(GuestKind.WINDOWS_7, Variant(real_hives=RealHives.WINDOWS_7)),
+    "real-w10": GuestSpec(GuestKind.WINDOWS_10, Variant(real_hives=RealHives.WINDOWS_10)),
+}
+XP = SPECS["xp"]
+
+
+def case(name: str, engine: str) -> ParameterSet:
+    marks = [pytest.mark.data] if name.startswith("real") else []
+    if engine == "guestfs":
+        marks.append(pytest.mark.appliance)
+    return pytest.param(Case(SPECS[name], engine), id=f"{name}-{engine}", marks=marks)
+
+
+#: All guests by the quick engine, and one of each branch by the appliance.
 ALL = [
-    pytest.param(XP, id="xp"),
-    pytest.param(WINDOWS_7, id="w7"),
-    pytest.param(WINDOWS_10, id="w10"),
-    pytest.param(REAL_XP, id="real-xp", marks=pytest.mark.data),
-    pytest.param(REAL_7, id="real-w7", marks=pytest.mark.data),
-    pytest.param(REAL_10, id="real-w10", marks=pytest.mark.data),
+    *(case(name, "userspace") for name in SPECS),
+    *(case(name, "guestfs") for name in ("xp", "w7", "real-w10")),
 ]
-Convert = Callable[[GuestSpec], Converted]
+Convert = Callable[[Case], Converted]
 
 
 def config(spec: GuestSpec, hive: str) -> str:
@@ -44,15 +54,15 @@ def config(spec: GuestSpec, hive: str) -> str:
     return f"/Windows/System32/config/{hive}"
 
 
-@pytest.mark.parametrize("spec", ALL)
-def test_source_is_as_it_was(converted: Convert, spec: GuestSpec) -> None:
-    done = converted(spec)
+@pytest.mark.parametrize("case", ALL)
+def test_source_is_as_it_was(converted: Convert, case: Case) -> None:
+    done = converted(case)
     assert tree_state(done.guest.folder) == done.source_before
 
 
-@pytest.mark.parametrize("spec", ALL)
-def test_disk_is_whole_and_sparse(converted: Convert, spec: GuestSpec) -> None:
-    done = converted(spec)
+@pytest.mark.parametrize("case", ALL)
+def test_disk_is_whole_and_sparse(converted: Convert, case: Case) -> None:
+    done = converted(case)
     subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", done.disk], check=True)
     told = subprocess.run(
         ["qemu-img", "info", "--output=json", "-f", "qcow2", done.disk],
@@ -70,23 +80,23 @@ def test_disk_is_whole_and_sparse(converted: Convert, spec: GuestSpec) -> None:
     }
 
 
-@pytest.mark.parametrize("spec", ALL)
-def test_boot_driver_is_registered_and_there(converted: Convert, spec: GuestSpec) -> None:
-    done = converted(spec)
-    system = done.volume.hive(config(spec, "SYSTEM"))
-    names = {"viostor"} if spec.kind is GuestKind.XP else {"viostor", "vioscsi"}
+@pytest.mark.parametrize("case", ALL)
+def test_boot_driver_is_registered_and_there(converted: Convert, case: Case) -> None:
+    done = converted(case)
+    system = done.volume.hive(config(case.spec, "SYSTEM"))
+    names = {"viostor"} if case.spec.kind is GuestKind.XP else {"viostor", "vioscsi"}
     for name in names:
         key = rf"ControlSet001\Services\{name}"
         assert hivexget(system, key, "Start") == "0"
         assert hivexget(system, key, "Group") == "SCSI miniport"
         image = hivexget(system, key, "ImagePath")
         assert image == rf"system32\drivers\{name}.sys"
-        folder = "/WINDOWS/system32" if spec.kind is GuestKind.XP else "/Windows/System32"
+        folder = "/WINDOWS/system32" if case.spec.kind is GuestKind.XP else "/Windows/System32"
         assert done.volume.cat(f"{folder}/drivers/{name}.sys")[:2] == b"MZ"
         # What the INF sets: the bus type is 1 (SCSI) for viostor and 10 (SAS) for vioscsi.
         bus = {"viostor": "1", "vioscsi": "10"}[name]
         assert hivexget(system, rf"{key}\Parameters", "BusType") == bus
-    if spec.kind is GuestKind.WINDOWS_10:
+    if case.spec.kind is GuestKind.WINDOWS_10:
         devices = r"DriverDatabase\DeviceIds\PCI\VEN_1AF4&DEV_1001&SUBSYS_00021AF4&REV_00"
         assert "01,ff,00,00" in hivexget(system, devices)
     else:
@@ -94,12 +104,13 @@ def test_boot_driver_is_registered_and_there(converted: Convert, spec: GuestSpec
         assert hivexget(system, devices, "Service") == "viostor"
 
 
-@pytest.mark.parametrize("spec", ALL)
-def test_every_planned_change_is_in_the_image(converted: Convert, spec: GuestSpec) -> None:
+@pytest.mark.parametrize("case", ALL)
+def test_every_planned_change_is_in_the_image(converted: Convert, case: Case) -> None:
     """The report's plan, checked against the image by reglookup and ntfscat."""
-    done = converted(spec)
+    done = converted(case)
     hives = {
-        name: reglookup(done.volume.hive(config(spec, name))) for name in ("SYSTEM", "SOFTWARE")
+        name: reglookup(done.volume.hive(config(case.spec, name)))
+        for name in ("SYSTEM", "SOFTWARE")
     }
     folded = {name: {path.lower() for path in found} for name, found in hives.items()}
     changes = [change for block in done.report["plan"] for change in block["changes"]]
@@ -127,11 +138,9 @@ def _real_case(done: Converted, path: str) -> str:
     return real
 
 
-@pytest.mark.parametrize("spec", ALL)
-def test_the_rest_of_each_hive_is_unchanged(
-    converted: Convert, spec: GuestSpec, tmp_path: Path
-) -> None:
-    done = converted(spec)
+@pytest.mark.parametrize("case", ALL)
+def test_the_rest_of_each_hive_is_unchanged(converted: Convert, case: Case, tmp_path: Path) -> None:
+    done = converted(case)
     original = system_volume(done.guest.disk, "vmdk", tmp_path)
     touched = {
         (entry["hive"], "/" + entry["key"].lower().replace("\\", "/"))
@@ -139,8 +148,8 @@ def test_the_rest_of_each_hive_is_unchanged(
         if "hive" in entry
     }
     for name in ("SYSTEM", "SOFTWARE"):
-        before = reglookup(original.hive(config(spec, name)))
-        after = reglookup(done.volume.hive(config(spec, name)))
+        before = reglookup(original.hive(config(case.spec, name)))
+        after = reglookup(done.volume.hive(config(case.spec, name)))
         keys = [key.replace("%", "%25") for hive, key in touched if hive == name]
         for path in before.keys() | after.keys():
             if before.get(path) == after.get(path):
@@ -150,9 +159,9 @@ def test_the_rest_of_each_hive_is_unchanged(
             assert related, f"{name}{path}: {before.get(path)} became {after.get(path)}"
 
 
-@pytest.mark.parametrize("spec", ALL)
-def test_domain_is_accepted_by_libvirt(converted: Convert, spec: GuestSpec, tmp_path: Path) -> None:
-    done = converted(spec)
+@pytest.mark.parametrize("case", ALL)
+def test_domain_is_accepted_by_libvirt(converted: Convert, case: Case, tmp_path: Path) -> None:
+    done = converted(case)
     libvirt_oracles.require_validator()
     libvirt_oracles.require_virsh()
     document = Path(shutil.copy(done.domain, tmp_path / "domain.xml"))
@@ -164,7 +173,7 @@ def test_domain_is_accepted_by_libvirt(converted: Convert, spec: GuestSpec, tmp_
     assert disk.find("driver").get("type") == "qcow2"  # type: ignore[union-attr]
     assert disk.find("source").get("file") == str(done.disk)  # type: ignore[union-attr]
     assert disk.find("target").attrib == {"dev": "vda", "bus": "virtio"}  # type: ignore[union-attr]
-    machine = MACHINES[spec.kind]
+    machine = MACHINES[case.spec.kind]
     assert (root.findtext("uuid") or "").replace("-", "") == re.sub("[^0-9a-f]", "", machine.uuid)
     mac = root.find("./devices/interface/mac")
     assert mac is not None
@@ -173,28 +182,30 @@ def test_domain_is_accepted_by_libvirt(converted: Convert, spec: GuestSpec, tmp_
     assert channels == {"org.qemu.guest_agent.0", "com.redhat.spice.0"}
     assert root.find("./devices/memballoon[@model='virtio']") is not None
     # virtio-win has no viorng for XP; a device without a driver would only ask for one.
-    assert (root.find("./devices/rng[@model='virtio']") is None) == (spec.kind is GuestKind.XP)
+    assert (root.find("./devices/rng[@model='virtio']") is None) == (case.spec.kind is GuestKind.XP)
     assert root.find("./devices/video/model[@type='qxl']") is not None
     assert root.find("./devices/graphics[@type='spice']") is not None
     assert root.find("./clock").get("offset") == "localtime"  # type: ignore[union-attr]
     assert root.find(".//address[@type='pci']") is None
     chipset = root.find("./os/type").get("machine")  # type: ignore[union-attr]
-    assert chipset == ("pc" if spec.kind is GuestKind.XP else "q35")
-    assert (root.find("./features/hyperv") is None) == (spec.kind is GuestKind.XP)
+    assert chipset == ("pc" if case.spec.kind is GuestKind.XP else "q35")
+    assert (root.find("./features/hyperv") is None) == (case.spec.kind is GuestKind.XP)
     assert (root.find("./os").get("firmware") == "efi") == (  # type: ignore[union-attr]
-        spec.kind is GuestKind.WINDOWS_10
+        case.spec.kind is GuestKind.WINDOWS_10
     )
 
 
-@pytest.mark.parametrize("spec", [pytest.param(XP, id="xp"), pytest.param(WINDOWS_10, id="w10")])
+@pytest.mark.parametrize(
+    "case", [case("xp", "userspace"), case("real-w10", "userspace"), case("w10", "guestfs")]
+)
 def test_converting_the_result_changes_nothing(
-    converted: Convert, spec: GuestSpec, drivers_iso: Path, tmp_path: Path
+    converted: Convert, case: Case, drivers_iso: Path, tmp_path: Path
 ) -> None:
-    done = converted(spec)
+    done = converted(case)
     # Without trimming: what the first run itself freed is the only thing left to leave out.
     again = offline_mig(
         "convert", done.disk, "--drivers", drivers_iso, "-o", tmp_path / "again", "--json",
-        "--no-trim",
+        "--no-trim", "--engine", case.engine,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     printed = json.loads(again.stdout)
@@ -208,17 +219,18 @@ def test_converting_the_result_changes_nothing(
     )
     assert compared.returncode == 0, compared.stdout
     firmware = printed["report"]["source"]["machine"]["firmware"]
-    assert firmware == ("uefi" if spec.kind is GuestKind.WINDOWS_10 else "bios")
+    assert firmware == ("uefi" if case.spec.kind is GuestKind.WINDOWS_10 else "bios")
 
 
 def test_dry_run_shows_the_same_plan_and_touches_nothing(
     converted: Convert, drivers_iso: Path, tmp_path: Path
 ) -> None:
-    done = converted(XP)
+    done = converted(Case(XP))
     output = tmp_path / "never"
     as_json = offline_mig(
-        "convert", done.guest.vmx, "--drivers", drivers_iso, "-o", output, "--dry-run", "--json"
-    )
+        "convert", done.guest.vmx, "--drivers", drivers_iso, "-o", output, "--dry-run", "--json",
+        "--engine", "userspace",
+    )  # fmt: skip
     assert as_json.returncode == 0, as_json.stderr
     planned = json.loads(as_json.stdout)["plan"]
     journal = done.report["journal"]
@@ -232,7 +244,9 @@ def test_dry_run_shows_the_same_plan_and_touches_nothing(
     assert not output.exists()
     assert tree_state(done.guest.folder) == done.source_before
 
-    as_text = offline_mig("convert", done.guest.vmx, "--drivers", drivers_iso, "--dry-run")
+    as_text = offline_mig(
+        "convert", done.guest.vmx, "--drivers", drivers_iso, "--dry-run", "--engine", "userspace"
+    )
     assert as_text.returncode == 0, as_text.stderr
     assert r"[SYSTEM\ControlSet001\Services\viostor]" in as_text.stdout
     assert '+   "Start" = 0x0' in as_text.stdout
@@ -252,12 +266,12 @@ def test_dry_run_shows_the_same_plan_and_touches_nothing(
 def test_every_vmdk_kind_comes_out_alike(
     converted: Convert, kind: VmdkKind, drivers_dir: Path, tmp_path: Path
 ) -> None:
-    reference = converted(XP)
+    reference = converted(Case(XP))
     guest = build_guest(GuestKind.XP, tmp_path / "source", vmdk_kind=kind)
     before = tree_state(guest.folder)
     run = offline_mig(
         "convert", guest.vmx, "--drivers", drivers_dir, "-o", tmp_path / "out",
-        "--format", "raw", "--json",
+        "--format", "raw", "--json", "--engine", "userspace",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     printed = json.loads(run.stdout)

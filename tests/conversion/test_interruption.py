@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.conversion_run import COMMAND, offline_mig
+from fixtures.conversion_run import COMMAND, offline_mig, require_engine
 from fixtures.guests import BuiltGuest, GuestKind, GuestSpec, build_guest
 from fixtures.result import left_over_processes, tree_state
 
-pytestmark = pytest.mark.appliance
+pytestmark = pytest.mark.conversion
+
+#: The engines, and how long after the beginning of a step each is well into it, in seconds.
+ENGINES = [("userspace", 0.0), pytest.param("guestfs", 0.3, marks=pytest.mark.appliance)]
 
 
 @pytest.fixture
@@ -29,12 +32,12 @@ def stopped_at(
     guest: BuiltGuest,
     drivers: Path,
     output: Path,
-    *,
-    delay: float = 0.3,
+    engine: str,
+    delay: float,
 ) -> subprocess.CompletedProcess[str]:
     """Start a conversion and send it a signal as soon as it says that ``step`` begins."""
     process = subprocess.Popen(
-        [*COMMAND, "convert", guest.vmx, "--drivers", drivers, "-o", output],
+        [*COMMAND, "convert", guest.vmx, "--drivers", drivers, "-o", output, "--engine", engine],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -66,17 +69,21 @@ def visible(output: Path) -> list[str]:
     return [path.name for path in output.iterdir() if not path.name.startswith(".")]
 
 
+@pytest.mark.parametrize(("engine", "delay"), ENGINES)
 def test_killed_at_every_step_and_then_done(
-    guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+    engine: str, delay: float, guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
 ) -> None:
+    require_engine(engine)
     output = tmp_path / "out"
     before = tree_state(guest.folder)
     for step in ("Opening the guest", "Planning", "Operating"):
-        stopped_at(step, signal.SIGKILL, guest, drivers_dir, output)
+        stopped_at(step, signal.SIGKILL, guest, drivers_dir, output, engine, delay)
         assert visible(output) == [], step
         assert tree_state(guest.folder) == before
         assert wait_for_no_processes(tmp_path) == []
-    run = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", output)
+    run = offline_mig(
+        "convert", guest.vmx, "--drivers", drivers_dir, "-o", output, "--engine", engine
+    )
     assert run.returncode == 0, run.stderr
     assert sorted(path.name for path in output.iterdir()) == [
         "Old Box.qcow2",
@@ -90,9 +97,10 @@ def test_killed_at_every_step_and_then_done(
 def test_killed_while_results_are_made(
     step: str, guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
 ) -> None:
+    require_engine("userspace")
     output = tmp_path / "out"
     before = tree_state(guest.folder)
-    stopped_at(step, signal.SIGKILL, guest, drivers_dir, output, delay=0)
+    stopped_at(step, signal.SIGKILL, guest, drivers_dir, output, "userspace", 0)
     assert tree_state(guest.folder) == before
     assert wait_for_no_processes(tmp_path) == []
     # A run that was quicker than the signal has published everything; else nothing is visible,
@@ -106,12 +114,19 @@ def test_killed_while_results_are_made(
     assert len(list(output.iterdir())) == 3
 
 
+@pytest.mark.parametrize(("engine", "delay"), ENGINES)
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_run_cleans_up(
-    sent: signal.Signals, guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+    sent: signal.Signals,
+    engine: str,
+    delay: float,
+    guest: BuiltGuest,
+    drivers_dir: Path,
+    tmp_path: Path,
 ) -> None:
+    require_engine(engine)
     output = tmp_path / "out"
-    run = stopped_at("Planning", sent, guest, drivers_dir, output)
+    run = stopped_at("Planning", sent, guest, drivers_dir, output, engine, delay)
     assert run.returncode == 130
     assert "Interrupted; nothing was published." in run.stderr
     assert "Traceback" not in run.stderr
@@ -119,6 +134,7 @@ def test_interrupted_run_cleans_up(
     assert wait_for_no_processes(tmp_path) == []
 
 
+@pytest.mark.appliance
 def test_second_run_on_the_same_guest_is_refused(
     guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +158,7 @@ def test_second_run_on_the_same_guest_is_refused(
         first.communicate(timeout=60)
 
 
+@pytest.mark.appliance
 def test_source_folder_may_be_read_only(
     guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
 ) -> None:
@@ -201,6 +218,7 @@ except OutputRefusedError as error:
     )
 
 
+@pytest.mark.appliance
 def test_disk_that_fills_up_while_operating(guest: BuiltGuest, full_disk: Path) -> None:
     """qemu pauses a machine whose image cannot grow; the run must not wait for ever."""
     program = f"""
