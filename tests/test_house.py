@@ -106,4 +106,6 @@ def test_every_option_of_convert_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     for parameter in main.commands["convert"].params:
         if isinstance(parameter, click.Option):
-            assert any(option in text for option in parameter.opts), parameter.name
+            assert any(option in text for option in (*parameter.opts, *parameter.secondary_opts)), (
+                parameter.name
+            )

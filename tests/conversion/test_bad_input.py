@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.conversion_run import COMMAND, offline_mig
+from fixtures.conversion_run import COMMAND, offline_mig, require_engine
 from fixtures.guests import GuestKind, GuestSpec, VmdkKind, build_guest
 from fixtures.result import tree_state
 
@@ -221,10 +221,115 @@ def test_errors_come_as_json_too(tmp_path: Path) -> None:
         ("convert",),
         ("convert", "x.vmx", "--drivers", "d"),
         ("convert", "x.vmx", "--drivers", "d", "-o", "out", "--resolution", "big"),
+        ("convert", "x.vmx", "--drivers", "d", "-o", "out", "--resolution", "²x²"),
         ("convert", "x.vmx", "--drivers", "d", "-o", "out", "--format", "vhd"),
+        ("convert", "x.vmx", "--drivers", "d", "-o", "out", "--name", " "),
+        ("convert", "x.vmx", "--drivers", "", "-o", "out"),
+        ("inspect", ""),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     run = offline_mig(*arguments)
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
+
+
+def test_wrong_usage_comes_as_json_too() -> None:
+    run = offline_mig("convert", "x.vmx", "--drivers", "d", "--json")
+    assert run.returncode == 2
+    assert json.loads(run.stdout)["exit_code"] == 2
+
+
+@pytest.mark.parametrize("link", ["plain", "hard", "folder"])
+def test_result_never_replaces_the_source(
+    source: Path, drivers_dir: Path, tmp_path: Path, link: str
+) -> None:
+    folder = tmp_path / "kvm"
+    folder.mkdir()
+    disk = folder / "box.qcow2"
+    base = source.with_suffix(".vmdk")
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", base, disk], check=True)
+    given, output = disk, folder
+    if link == "hard":
+        output = tmp_path / "other"
+        output.mkdir()
+        (output / "box.qcow2").hardlink_to(disk)
+    elif link == "folder":
+        output = tmp_path / "link"
+        output.symlink_to(folder)
+    before = tree_state(folder)
+    run = offline_mig("convert", given, "--drivers", drivers_dir, "-o", output, "--overwrite")
+    assert run.returncode == 8
+    assert "would replace" in run.stderr
+    assert tree_state(folder) == before
+
+
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_workspace_is_never_another_s_folder(
+    source: Path, drivers_dir: Path, tmp_path: Path, what: str
+) -> None:
+    output, victim = tmp_path / "out", tmp_path / "victim"
+    output.mkdir()
+    victim.mkdir()
+    (victim / "precious").write_text("precious")
+    hidden = output / ".Old Box.offline-mig"
+    if what == "link":
+        hidden.symlink_to(victim)
+    else:
+        hidden.write_text("precious")
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", output)
+    assert run.returncode == 8
+    assert "is in the way" in run.stderr
+    assert (victim / "precious").read_text() == "precious"
+    assert os.path.lexists(hidden)
+
+
+def test_folder_in_the_place_of_a_result(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / "Old Box.xml").mkdir(parents=True)
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", output, "--overwrite")
+    assert run.returncode == 8
+    assert "is no plain file" in run.stderr
+    assert [path.name for path in output.iterdir()] == ["Old Box.xml"]
+
+
+def test_refused_run_leaves_no_new_folder(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
+    require_engine("userspace")
+    os.truncate(source.with_suffix(".vmdk"), 0)
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", tmp_path / "a" / "b" / "c")
+    assert run.returncode == 4
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("name", ["a:b", "nbd:x", "json:{x", "with, comma", "Ärger ☃", "-dash"])
+def test_odd_names_are_only_names(
+    source: Path, drivers_dir: Path, tmp_path: Path, name: str
+) -> None:
+    """qemu takes what stands before a colon for a protocol, unless the path is absolute."""
+    require_engine("userspace")
+    chosen = ["-o", f"./{name}", f"--name={name}", "--engine", "userspace", "--json"]
+    run = subprocess.run(
+        [*COMMAND, "convert", source, "--drivers", drivers_dir, *chosen],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    printed = json.loads(run.stdout)
+    assert all(Path(path).is_file() for path in printed["disks"])
+    assert Path(printed["domain"]).parent == tmp_path / name
+    assert Path(printed["domain"]).stem == name.lstrip("-")
+
+
+def test_names_that_are_not_text(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff")
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", odd)
+    assert run.returncode == 8
+    assert "not valid UTF-8" in run.stderr
+    nameless = source.with_name(os.fsdecode(b"odd\xff.vmx"))
+    lines = source.read_text().splitlines()
+    nameless.write_text("\n".join(x for x in lines if not x.startswith("displayName")) + "\n")
+    run = offline_mig("convert", nameless, "--drivers", drivers_dir, "-o", tmp_path / "out")
+    assert run.returncode == 4
+    assert "not valid UTF-8" in run.stderr

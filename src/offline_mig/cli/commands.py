@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,24 +49,18 @@ Exit codes:
 """
 
 
-def _remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
-    # Errors are then told as JSON as well.
-    ctx.meta["offline_mig.json"] = value
-    return value
+class _PathType(click.Path):
+    """A path as text; an empty one is refused, since Python takes it for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if value in ("", b""):
+            self.fail("the name is empty.", param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--json`` to a command."""
-    return click.option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        callback=_remember_json,
-        help="Print JSON on standard output.",
-    )(command)
-
-
-SOURCE = click.argument("source", type=click.Path(path_type=Path))
+PATH = _PathType(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+SOURCE = click.argument("source", type=PATH)
 SYSTEM_PARTITION = click.option(
     "--system-partition",
     metavar="DISK:PARTITION",
@@ -88,7 +83,7 @@ def main() -> None:
 
 
 @main.command()
-@json_option
+@JSON
 def check(as_json: bool) -> None:
     """Tell whether this host can convert guests, and what it lacks."""
     checks = check_host()
@@ -104,7 +99,7 @@ def check(as_json: bool) -> None:
 @SOURCE
 @SYSTEM_PARTITION
 @ENGINE
-@json_option
+@JSON
 def inspect(source: Path, system_partition: str | None, engine: str, as_json: bool) -> None:
     """Tell what machine SOURCE is and which Windows is in it; changes nothing.
 
@@ -127,7 +122,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 @SOURCE
 @click.option(
     "--drivers",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     required=True,
     help="A virtio-win ISO or a driver folder; may be given several times.",
@@ -135,7 +130,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for the results. [required unless --dry-run]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
@@ -184,7 +179,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
     help="Largest screen, for the video memory.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@json_option
+@JSON
 def convert_command(
     source: Path,
     drivers: tuple[Path, ...],
@@ -213,6 +208,8 @@ def convert_command(
     """
     if output is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
+    if name is not None and not name.strip():
+        raise click.BadParameter("the name is empty.", param_hint="--name")
     options = ConvertOptions(
         output=output or Path(),
         drivers=drivers,
@@ -239,6 +236,7 @@ def convert_command(
             _print_json(_rehearsal_record(rehearsal))
         else:
             arguments = [part for part in sys.argv[1:] if part != "--dry-run"]
+            arguments += [] if output else ["-o", "FOLDER"]
             screen.show_rehearsal(rehearsal, shlex.join(["offline-mig", *arguments]))
         return
     done = convert(source, options, chosen, progress)
@@ -250,7 +248,7 @@ def convert_command(
 
 def _resolution(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not all(re.fullmatch("[1-9][0-9]{0,4}", number) for number in (width, height)):
         raise click.BadParameter(
             f"{text!r} is not WIDTHxHEIGHT, such as 1920x1080.", param_hint="--resolution"
         )

@@ -13,6 +13,7 @@ from offline_mig.errors import OfflineMigError
 
 #: What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
+_JSON = "offline_mig.json"
 
 
 class Terminated(BaseException):
@@ -22,13 +23,25 @@ class Terminated(BaseException):
 class Commands(click.Group):
     """A group whose commands never end in a traceback for what the user can mend."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note whether JSON is asked for, before anything can go wrong."""
+        ctx.meta[_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turns the project's errors into messages and exit codes."""
         signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if _wants_json(ctx):
+                _print_json(error.format_message(), "See --help.", error.exit_code)
+            raise
         except OfflineMigError as error:
             fail(error.message, error.remedy, error.exit_code, as_json=_wants_json(ctx))
+        except BrokenPipeError:
+            # Whoever read the output has enough of it; click ends the run quietly.
+            raise
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             fail(f"{name}{error.strerror or error}.", "", 1, as_json=_wants_json(ctx))
@@ -45,12 +58,16 @@ def fail(message: str, remedy: str, code: int, *, as_json: bool) -> NoReturn:
         click.secho("What to do: ", bold=True, nl=False, err=True)
         click.echo(remedy, err=True)
     if as_json:
-        click.echo(json.dumps({"error": message, "remedy": remedy, "exit_code": code}, indent=2))
+        _print_json(message, remedy, code)
     raise SystemExit(code)
 
 
+def _print_json(message: str, remedy: str, code: int) -> None:
+    click.echo(json.dumps({"error": message, "remedy": remedy, "exit_code": code}, indent=2))
+
+
 def _wants_json(ctx: click.Context) -> bool:
-    return bool(ctx.meta.get("offline_mig.json"))
+    return bool(ctx.meta.get(_JSON))
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

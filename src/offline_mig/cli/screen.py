@@ -115,7 +115,7 @@ def show_conversion(done: Conversion) -> None:
     if report.journal.entries:
         applied = Counter(entry.change for entry in report.journal.entries)
         first = True
-        for block in report.plan.blocks:
+        for block in report.pending.blocks:
             count = sum(1 for change in block.changes if change in applied)
             if count:
                 _row("changed" if first else "", f"{block.title}: {_plural(count, 'change')}")

@@ -18,6 +18,7 @@ from typing import Self
 
 from offline_mig.errors import OfflineMigError
 from offline_mig.images import qemu_img
+from offline_mig.images.writeback import written_back
 from offline_mig.machine import DiskFormat
 
 
@@ -81,7 +82,8 @@ class BulkCopy(AbstractContextManager["BulkCopy"]):
                     self._on_progress(number, len(self._jobs), percent)
 
             try:
-                qemu_img.convert(job.source, job.target, job.format, copied, stop=self._stop)
+                with written_back(job.target):
+                    qemu_img.convert(job.source, job.target, job.format, copied, stop=self._stop)
             except OfflineMigError as error:
                 self._error = error
                 return

@@ -13,6 +13,7 @@ from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, 
 from offline_mig.conversion.examination import (
     examined_volume,
     locate_windows,
+    read_source,
     source_images,
     with_found_firmware,
 )
@@ -22,7 +23,7 @@ from offline_mig.conversion.report import Report, report_json
 from offline_mig.conversion.source_guard import file_sha256, record_state, require_unchanged
 from offline_mig.conversion.workspace import (
     Workspace,
-    file_stem,
+    absolute_output,
     open_workspace,
     refuse_existing,
 )
@@ -32,7 +33,6 @@ from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
 from offline_mig.images import qemu_img
 from offline_mig.images.trimmed_image import create_trimmed
 from offline_mig.machine import DiskFormat, Machine
-from offline_mig.sources.machine_source import read_machine
 from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.conversion_plan import missing_files, plan_conversion
 from offline_mig.surgery.driver_cabinet import take_from_cabinets
@@ -42,6 +42,7 @@ from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import diff_lines
 from offline_mig.surgery.system_volume import SystemVolume
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
+from offline_mig.targets.identity import FALLBACK_NAME, machine_name
 from offline_mig.targets.libvirt import domain_xml
 from offline_mig.windows.hive import Hive, HiveName
 
@@ -91,7 +92,7 @@ def rehearse(
 ) -> Rehearsal:
     """Do everything up to the first change, and nothing beyond: source and output stay as is."""
     progress.step("Reading the machine")
-    machine = _named(read_machine(source), options.name)
+    machine = _named(read_source(source), options.name)
     media = open_sources(options.drivers)
     progress.step("Opening the guest")
     with locate_windows(
@@ -104,8 +105,8 @@ def rehearse(
         machine = with_found_firmware(machine, layout)
         proposal = _propose(disks, volume, media, options)
         notes = (*disks.notes, *machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
-    stem = file_stem(machine.name)
-    files = [options.output / name for name in disk_names(stem, machine, options.format)]
+    names = disk_names(machine, options.format)
+    files = [options.output.absolute() / name for name in names]
     target = _plan_target(machine, volume, proposal, files, options)
     return Rehearsal(machine, volume, proposal, target, domain_xml(target), (*notes, *target.notes))
 
@@ -121,20 +122,24 @@ def convert(
     watch = Stopwatch()
     with watch.measure("read source"):
         progress.step("Reading the machine")
-        machine = _named(read_machine(source), options.name)
+        machine = _named(read_source(source), options.name)
         media = open_sources(options.drivers)
-        stem = file_stem(machine.name)
-        names = disk_names(stem, machine, options.format)
-        domain_name, report_name = f"{stem}.xml", f"{stem}.report.json"
-        if not options.overwrite:
-            refuse_existing(options.output, [*names, domain_name, report_name])
+        output = absolute_output(options.output)
+        names = disk_names(machine, options.format)
+        domain_name, report_name = f"{machine.name}.xml", f"{machine.name}.report.json"
         files = [path for disk in machine.disks for path in disk.image.files]
         if machine.source not in files and machine.source.is_file():
             files.append(machine.source)
+        refuse_existing(
+            output,
+            [*names, report_name, domain_name],
+            [*files, *(path for path in options.drivers if path.is_file())],
+            overwrite=options.overwrite,
+        )
         before = record_state(files, checksum=options.checksum)
 
     with ExitStack() as opened:
-        workspace = opened.enter_context(open_workspace(options.output, stem))
+        workspace = opened.enter_context(open_workspace(output, machine.name))
         with watch.measure("prepare"):
             progress.step("Preparing the overlays")
             jobs, left_out = _prepare(machine, options, workspace, names)
@@ -160,8 +165,9 @@ def convert(
                 proposal = _propose(disks, volume, media, options)
                 # A wish that the target cannot meet must not surface after the long copy.
                 target = _plan_target(
-                    machine, volume, proposal, [options.output / n for n in names], options
+                    machine, volume, proposal, [output / name for name in names], options
                 )
+                domain = domain_xml(target)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
                 journal = _operate(disks, volume, proposal)
@@ -175,7 +181,6 @@ def convert(
                 size = qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size
                 qemu_img.check(job.target, job.format, size)
             require_unchanged(before, checksum=options.checksum)
-        domain = domain_xml(target)
         (workspace.folder / domain_name).write_text(domain, encoding="utf-8")
         report = Report(
             machine=machine,
@@ -183,8 +188,11 @@ def convert(
             volume=volume,
             facts=proposal.facts,
             drivers=proposal.drivers,
-            plan=proposal.wanted,
+            wanted=proposal.wanted,
+            pending=proposal.pending,
             journal=journal,
+            options=options,
+            published=(*names, report_name, domain_name),
             target=target,
             source_files=before,
             disk_sha256=tuple(
@@ -201,16 +209,19 @@ def convert(
     return Conversion(published[-1], published[: len(names)], published[-2], report)
 
 
-def disk_names(stem: str, machine: Machine, image_format: DiskFormat) -> list[str]:
+def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
     """Return the file names of the converted disks, in the machine's order."""
     suffix = "qcow2" if image_format is DiskFormat.QCOW2 else "raw"
     if len(machine.disks) == 1:
-        return [f"{stem}.{suffix}"]
-    return [f"{stem}-disk{number}.{suffix}" for number in range(1, len(machine.disks) + 1)]
+        return [f"{machine.name}.{suffix}"]
+    return [f"{machine.name}-disk{number}.{suffix}" for number in range(1, len(machine.disks) + 1)]
 
 
 def _named(machine: Machine, name: str | None) -> Machine:
-    return machine if name is None else replace(machine, name=name)
+    """Return the machine under the name that everything made of it gets."""
+    # Results must not be hidden files, nor look like options.
+    sound = machine_name(name or machine.name).lstrip(".-").strip()
+    return replace(machine, name=sound or FALLBACK_NAME)
 
 
 def _prepare(
@@ -238,8 +249,9 @@ def _prepare(
 def _require_space(
     jobs: tuple[CopyJob, ...], options: ConvertOptions, workspace: Workspace
 ) -> None:
+    # A raw result is sparse, which the measure for raw does not count on.
     needed = _OVERLAY_ALLOWANCE + sum(
-        qemu_img.measure(job.source, DiskFormat.QCOW2, job.format) for job in jobs
+        qemu_img.measure(job.source, DiskFormat.QCOW2, DiskFormat.QCOW2) for job in jobs
     )
     free = shutil.disk_usage(workspace.folder).free
     if needed > free:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from offline_mig.errors import SourceUnreadableError
 from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.partition_table import TableKind
@@ -88,9 +90,24 @@ def _boots_by_uefi_only(layout: DiskLayout) -> bool:
     return layout.uefi and all(t.kind is not TableKind.MBR for t in layout.tables[:1])
 
 
+def read_source(source: Path) -> Machine:
+    """Return the machine that the user named; raises SourceUnreadableError, SourceUnsafeError.
+
+    A name that is no text is refused: neither XML nor JSON could hold it.
+    """
+    try:
+        str(source).encode()
+    except UnicodeEncodeError as error:
+        raise SourceUnreadableError(
+            f"The source's name is not valid UTF-8: {os.fsencode(source)!r}.",
+            "Rename it, or give it by a symbolic link.",
+        ) from error
+    return read_machine(source)
+
+
 def inspect_guest(source: Path, engine: Engine, system_partition: str | None = None) -> Examination:
     """Return what there is to know about a guest; raises OfflineMigError."""
-    machine = read_machine(source)
+    machine = read_source(source)
     with (
         locate_windows(
             engine, source_images(machine), writable=False, system_partition=system_partition

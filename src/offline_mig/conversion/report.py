@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 
 from offline_mig import __version__
 from offline_mig.conversion.driver_choice import ChosenDrivers
+from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.source_guard import FileState
 from offline_mig.drivers.package import DriverPackage
 from offline_mig.drivers.selection import Choice
@@ -26,6 +29,7 @@ from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import journal_record, plan_record
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.hardware import TargetMachine
+from offline_mig.windows.cabinet import require_libarchive
 
 #: Changes when the report's form does.
 SCHEMA = "offline-mig/report/1"
@@ -33,15 +37,22 @@ SCHEMA = "offline-mig/report/1"
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of a conversion that succeeded."""
+    """All that is known of a conversion that succeeded.
+
+    ``wanted`` is the whole plan, ``pending`` what of it the guest was not already and what was
+    therefore done; ``published`` are the names of the results.
+    """
 
     machine: Machine
     layout: DiskLayout
     volume: SystemVolume
     facts: GuestFacts
     drivers: ChosenDrivers
-    plan: Plan
+    wanted: Plan
+    pending: Plan
     journal: Journal
+    options: ConvertOptions
+    published: tuple[str, ...]
     target: TargetMachine
     source_files: tuple[FileState, ...]
     disk_sha256: tuple[str | None, ...]
@@ -55,6 +66,8 @@ def report_json(report: Report) -> str:
     """Return the report as JSON text."""
     record = {
         "schema": SCHEMA,
+        "options": plain(report.options),
+        "published": list(report.published),
         "tools": tool_versions(),
         "engine": report.engine,
         "source": {
@@ -63,7 +76,8 @@ def report_json(report: Report) -> str:
         },
         "guest": guest_record(report.facts, report.volume, report.layout),
         "drivers": drivers_record(report.drivers),
-        "plan": plan_record(report.plan),
+        "plan": plan_record(report.pending),
+        "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),
         "target": {
             "machine": plain(report.target),
@@ -83,6 +97,7 @@ def tool_versions() -> dict[str, str]:
         "python": platform.python_version(),
         "qemu-img": qemu_img.version(),
         "libguestfs": guestfs_version(),
+        "libarchive": require_libarchive().removeprefix("version "),
     }
 
 
@@ -123,7 +138,10 @@ def _package_record(package: DriverPackage) -> dict[str, Any]:
         "version": package.driver_version_text,
         "date": package.driver_date.isoformat(),
         "catalogue": package.catalogue_present,
-        "files": sorted(package.files),
+        "files": {
+            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in sorted(package.files.items())
+        },
         "missing_files": list(package.missing_files),
     }
 
@@ -135,7 +153,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
-        return str(value)
+        # A name that is no text is still told.
+        return os.fsencode(value).decode("utf-8", "backslashreplace")
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Mapping):

@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,14 @@ class Workspace:
     def publish(self, names: Sequence[str]) -> tuple[Path, ...]:
         """Give finished files their final names in the output folder, in the given order.
 
-        Each is on stable storage before it appears. Raises OutputRefusedError.
+        Each is on stable storage before it appears. Of earlier results the last named goes
+        first: the domain, so that none is ever seen beside a disk that is not its own. Raises
+        OutputRefusedError.
         """
         try:
             for name in names:
                 _sync(self.folder / name)
+            (self.output / names[-1]).unlink(missing_ok=True)
             for name in names:
                 (self.folder / name).replace(self.output / name)
             _sync(self.output)
@@ -43,21 +45,51 @@ class Workspace:
         return tuple(self.output / name for name in names)
 
 
-def file_stem(name: str) -> str:
-    """Return a machine's name as a file name: no separators, no control characters, not hidden."""
-    cleaned = re.sub(r"[/\\\x00-\x1f\x7f]+", "-", name).strip().lstrip(".-").strip()
-    # 255 bytes is the limit of Linux file systems; suffixes and the hidden prefix need room.
-    while len(cleaned.encode()) > 200:
-        cleaned = cleaned[:-1]
-    return cleaned or "guest"
+def absolute_output(output: Path) -> Path:
+    """Return the output folder as an absolute path.
 
-
-def refuse_existing(output: Path, names: Sequence[str]) -> None:
-    """Refuse to replace earlier results; raises OutputRefusedError."""
-    existing = [name for name in names if os.path.lexists(output / name)]
-    if existing:
+    Absolute, since qemu takes a relative name with a colon for a protocol. Raises
+    OutputRefusedError for a name that is not text: neither XML nor JSON could hold it.
+    """
+    try:
+        str(output).encode()
+    except UnicodeEncodeError as error:
         raise OutputRefusedError(
-            f"{output} already holds {', '.join(existing)}.",
+            f"The name of the output folder is not valid UTF-8: {os.fsencode(output)!r}.",
+            "Choose another folder with -o.",
+        ) from error
+    return output.absolute()
+
+
+def refuse_existing(
+    output: Path, names: Sequence[str], inputs: Iterable[Path], *, overwrite: bool
+) -> None:
+    """Refuse to replace earlier results, unless asked to, and inputs, whatever is asked.
+
+    ``inputs`` are all files that are read: a guest that is converted again in its own folder has
+    the name of its result. Raises OutputRefusedError.
+    """
+    try:
+        existing = [output / name for name in names if os.path.lexists(output / name)]
+        read = {_identity(path): path for path in inputs}
+        for path in existing:
+            if path.exists() and _identity(path) in read:
+                raise OutputRefusedError(
+                    f"The result {path} would replace {read[_identity(path)]}, which it is made "
+                    "from.",
+                    "Choose another folder with -o, or another name with --name.",
+                )
+        strange = [path for path in existing if path.is_symlink() or not path.is_file()]
+    except OSError as error:
+        raise output_refused(error, output) from error
+    if strange:
+        raise OutputRefusedError(
+            f"{strange[0]} is in the way and is no plain file.",
+            "Move it away, or choose another folder with -o.",
+        )
+    if existing and not overwrite:
+        raise OutputRefusedError(
+            f"{output} already holds {', '.join(path.name for path in existing)}.",
             "Choose another folder with -o, or give --overwrite to replace them.",
         )
 
@@ -66,18 +98,24 @@ def refuse_existing(output: Path, names: Sequence[str]) -> None:
 def open_workspace(output: Path, stem: str) -> Iterator[Workspace]:
     """Make the workspace of a guest and remove it in the end, whatever happens.
 
-    An output folder that was made here and stayed empty is removed too. Raises
+    ``output`` is absolute. Folders that were made here and stayed empty are removed too. Raises
     OutputRefusedError when the folder cannot be written or another run is working on this guest.
     """
-    made = not output.exists()
+    made = [path for path in (output, *output.parents) if not path.exists()]
     folder = output / f".{stem}.offline-mig"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        # The name is known beforehand: what lies there may be another's, or lead elsewhere.
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.lexists(folder):
+            raise _not_ours(folder) from error
         raise output_refused(error, output) from error
     try:
+        if os.fstat(lock).st_uid != os.geteuid():
+            raise _not_ours(folder)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -90,9 +128,9 @@ def open_workspace(output: Path, stem: str) -> Iterator[Workspace]:
             yield Workspace(folder, output)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            if made:
+            for path in made:
                 with suppress(OSError):
-                    output.rmdir()
+                    path.rmdir()
     finally:
         os.close(lock)
 
@@ -108,6 +146,18 @@ def output_refused(error: OSError, output: Path) -> OutputRefusedError:
         f"The results cannot be written to {output}: {error.strerror}.",
         "Choose a folder that you may write to with -o.",
     )
+
+
+def _not_ours(folder: Path) -> OutputRefusedError:
+    return OutputRefusedError(
+        f"{folder} is in the way: it is not a folder that this user's runs have made.",
+        "Remove it, or choose another folder with -o.",
+    )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return (status.st_dev, status.st_ino)
 
 
 def _empty(folder: Path) -> None:
