@@ -260,12 +260,10 @@ def _rehearsal_record(rehearsal: Rehearsal) -> dict[str, Any]:
     return {
         "schema": "offline-mig/plan/1",
         "machine": plain(rehearsal.machine),
-        "windows": {
-            **plain(proposal.facts.version),
-            "release": proposal.facts.version.release,
-        },
+        "guest": guest_record(proposal.facts, rehearsal.volume, rehearsal.layout),
         "drivers": drivers_record(proposal.drivers),
         "plan": plan_record(proposal.pending),
+        "wanted": plan_record(proposal.wanted),
         "target": plain(rehearsal.target),
         "domain": rehearsal.domain,
         "notes": list(rehearsal.notes),

@@ -40,7 +40,7 @@ from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.operation import Journal, apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import diff_lines
-from offline_mig.surgery.system_volume import SystemVolume
+from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
 from offline_mig.targets.identity import FALLBACK_NAME, machine_name
 from offline_mig.targets.libvirt import domain_xml
@@ -70,6 +70,7 @@ class Rehearsal:
     """The outcome of a dry run."""
 
     machine: Machine
+    layout: DiskLayout
     volume: SystemVolume
     proposal: Proposal
     target: TargetMachine
@@ -108,7 +109,9 @@ def rehearse(
     names = disk_names(machine, options.format)
     files = [options.output.absolute() / name for name in names]
     target = _plan_target(machine, volume, proposal, files, options)
-    return Rehearsal(machine, volume, proposal, target, domain_xml(target), (*notes, *target.notes))
+    return Rehearsal(
+        machine, layout, volume, proposal, target, domain_xml(target), (*notes, *target.notes)
+    )
 
 
 def convert(
@@ -180,6 +183,8 @@ def convert(
             for job in jobs:
                 size = qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size
                 qemu_img.check(job.target, job.format, size)
+            if engine.quick:
+                _verify_results(engine, jobs, volume, proposal)
             require_unchanged(before, checksum=options.checksum)
         (workspace.folder / domain_name).write_text(domain, encoding="utf-8")
         report = Report(
@@ -294,6 +299,19 @@ def _operate(disks: GuestDisks, volume: SystemVolume, proposal: Proposal) -> Jou
         with disks.mount(volume.disk, volume.partition, writable=False) as files:
             verify_plan(proposal.wanted, files, facts.hive_files, Path(scratch))
     return journal
+
+
+def _verify_results(
+    engine: Engine, jobs: tuple[CopyJob, ...], volume: SystemVolume, proposal: Proposal
+) -> None:
+    """Read the plan back once more, from the disks that are about to be published."""
+    results = tuple(OpenedDisk(job.target, job.format) for job in jobs)
+    with (
+        tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+        engine.open(results, writable=False) as disks,
+        disks.mount(volume.disk, volume.partition, writable=False) as files,
+    ):
+        verify_plan(proposal.wanted, files, proposal.facts.hive_files, Path(scratch))
 
 
 def _plan_target(

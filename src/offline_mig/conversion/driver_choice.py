@@ -59,9 +59,10 @@ def choose_drivers(
     block = choose_package(media, _BLOCK, windows)
     scsi = choose_package(media, _SCSI, windows)
     optional = choose_optional(media, windows)
+    choices = (block, scsi, *optional)
     placed = {
         choice.driver: PlacedDriver(choice.driver, choice.package, choice.location)
-        for choice in (block, scsi, *optional)
+        for choice in choices
         if choice.package is not None
     }
     if _BLOCK not in placed:
@@ -70,8 +71,9 @@ def choose_drivers(
     notes = [
         *_unsigned(boot, windows, allow_unsigned=allow_unsigned),
         *_absent(placed, windows),
+        *_unusable(choices),
     ]
-    others = tuple(placed[choice.driver] for choice in optional)
+    others = tuple(placed[choice.driver] for choice in optional if choice.driver in placed)
     return ChosenDrivers(
         drivers=DriverSet(boot, others),
         in_place=DriversInPlace(
@@ -86,7 +88,7 @@ def choose_drivers(
                 _MODERN_BLOCK in identity.upper() for identity in device_ids(boot[0].package)
             ),
         ),
-        considered=(block, scsi, *optional),
+        considered=choices,
         notes=tuple(notes),
     )
 
@@ -129,3 +131,18 @@ def _absent(placed: dict[str, PlacedDriver], windows: WindowsVersion) -> list[st
             "VGA driver."
         )
     return notes
+
+
+def _unusable(choices: Sequence[Choice]) -> list[str]:
+    """Return notes about drivers that are on the media for this Windows, and yet of no use.
+
+    Without them the user would look for a driver that lies there, in its right place.
+    """
+    return [
+        f"{choice.driver} in {rejected.location} was not used: {rejected.reason}. "
+        "Take the driver package from an untouched virtio-win ISO or RPM."
+        for choice in choices
+        if choice.package is None
+        for rejected in choice.considered
+        if not rejected.elsewhere
+    ]

@@ -30,6 +30,7 @@ from offline_mig.surgery.record import journal_record, plan_record
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.windows.cabinet import require_libarchive
+from offline_mig.windows.services import read_boot_services, read_critical_devices
 
 #: Changes when the report's form does.
 SCHEMA = "offline-mig/report/1"
@@ -103,15 +104,20 @@ def tool_versions() -> dict[str, str]:
 
 def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) -> dict[str, Any]:
     """Return what was found in the guest as plain data."""
+    system, control_set = facts.system, facts.control_sets.current
+    system_root = facts.software.value(r"Microsoft\Windows NT\CurrentVersion", "SystemRoot")
     return {
         "windows": {**plain(facts.version), "release": facts.version.release},
         "system_partition": volume.name,
-        "system_root": facts.root,
+        "windows_folder": facts.root,
+        "system_root": system_root.as_text() if system_root else None,
         "partition_tables": plain(layout.tables),
         "control_sets": plain(facts.control_sets),
         "driver_database": facts.has_driver_database,
         "realtime_is_universal": facts.realtime_is_universal,
         "boot_controllers": plain(facts.boot_controllers),
+        "boot_services": plain(read_boot_services(system, control_set)),
+        "critical_devices": plain(read_critical_devices(system, control_set)),
         "free_space": facts.free_space,
     }
 

@@ -51,6 +51,8 @@ class Engine(Protocol):
     """A way to open disk images."""
 
     name: str
+    #: Whether opening takes well under a second, so that doing it once more costs nothing.
+    quick: bool
 
     def open(
         self, disks: tuple[OpenedDisk, ...], *, writable: bool

@@ -29,6 +29,7 @@ class GuestfsEngine:
     """Opens disks with libguestfs, one appliance for each guest."""
 
     name = "guestfs"
+    quick = False
 
     @contextmanager
     def open(self, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Iterator[GuestfsDisks]:

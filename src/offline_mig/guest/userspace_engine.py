@@ -41,6 +41,7 @@ class UserspaceEngine:
     """Opens disks with confined programs on this host, without an appliance."""
 
     name = "userspace"
+    quick = True
 
     @contextmanager
     def open(self, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Iterator[UserspaceDisks]:
