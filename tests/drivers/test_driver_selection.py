@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.inf_texts import AMD64, ARM64, X86, inf_text, windows
 from fixtures.pe import MACHINE_AMD64, MACHINE_ARM64, MACHINE_I386, minimal_pe
+from fixtures.published_drivers import write_published_tree
 from offline_mig.drivers.layout import place_of, releases_for
 from offline_mig.drivers.media import DriverMedia, open_media
 from offline_mig.drivers.selection import (
@@ -132,6 +133,7 @@ def test_own_directory_and_processor(tree: Tree) -> None:
 
 def test_package_has_its_files(tree: Tree) -> None:
     tree.add("viostor/w10/amd64", catalogue=False, more_files="extra.dll")
+    (tree.root / "viostor/w10/amd64/EXTRA.dll").write_bytes(b"library")
     (tree.root / "viostor/w10/amd64/VIOSTOR.CAT").write_bytes(b"catalogue")
     (tree.root / "viostor/w10/amd64/viostor.pdb").write_bytes(b"symbols")
     choice = choose_package([tree.media], "VioStor", windows("w10"))
@@ -139,11 +141,16 @@ def test_package_has_its_files(tree: Tree) -> None:
     assert choice.considered == ()
     package = choice.package
     assert package is not None
-    assert sorted(package.files) == ["viostor.cat", "viostor.inf", "viostor.sys"]
+    assert sorted(package.files) == [
+        "extra.dll",
+        "viostor.cat",
+        "viostor.inf",
+        "viostor.sys",
+    ]
     assert package.files["viostor.sys"] == minimal_pe(MACHINE_AMD64)
     assert package.files["viostor.cat"] == b"catalogue"
     assert package.catalogue_present
-    assert package.missing_files == ("extra.dll",)
+    assert package.missing_files == ()
 
 
 def test_fall_back_when_the_exact_directory_is_missing(tree: Tree) -> None:
@@ -216,7 +223,49 @@ def reasons(tree: Tree, release: str = "w10") -> list[str]:
 def test_missing_driver_file(tree: Tree) -> None:
     tree.add("viostor/w10/amd64")
     (tree.root / "viostor/w10/amd64/viostor.sys").unlink()
-    assert reasons(tree) == ["viostor.sys is not there"]
+    assert reasons(tree) == ["viostor.sys is not there, but its INF copies it"]
+
+
+#: A co-installer as the KMDF drivers of virtio-win for XP to 8 have one.
+COINSTALLER = """
+[inst.CoInstallers]
+CopyFiles = CoInstallerFiles
+
+[CoInstallerFiles]
+WdfCoInstaller01009.dll
+"""
+
+
+@pytest.mark.parametrize("release", ["xp", "w7", "w10"])
+def test_missing_coinstaller(tree: Tree, release: str) -> None:
+    """Windows takes a package whole or not at all: its device would get no driver."""
+    tree.add(f"viostor/{release}/amd64", extra=COINSTALLER)
+    assert reasons(tree, release) == ["WdfCoInstaller01009.dll is not there, but its INF copies it"]
+    (tree.root / f"viostor/{release}/amd64/wdfcoinstaller01009.dll").write_bytes(b"library")
+    choice = choose_package([tree.media], "viostor", windows(release))
+    assert choice.package is not None
+    assert "wdfcoinstaller01009.dll" in choice.package.files
+
+
+def test_next_best_when_a_file_of_the_best_is_missing(tree: Tree, tmp_path: Path) -> None:
+    tree.add("viostor/w10/amd64", version="100.101.104.28500", more_files="extra.dll")
+    other = Tree(tmp_path / "other").add("viostor/w10/amd64", version="100.90.104.21700")
+    choice = choose_package([tree.media, other.media], "viostor", windows("w10"))
+    assert choice.location == "other: viostor/w10/amd64/viostor.inf"
+    (rejected,) = choice.considered
+    assert rejected.reason == "extra.dll is not there, but its INF copies it"
+
+
+def test_of_equals_the_one_where_people_look(tree: Tree, tmp_path: Path) -> None:
+    """An ISO has the boot drivers twice; a folder of the driver's name is the one to show."""
+    tree.add("amd64/w10").add("viostor/w10/amd64")
+    assert chosen(tree, "w10") == "viostor/w10/amd64"
+    tree.add("vioserial/w10/amd64", "VirtioSerial", inf="vioser.inf", binary="vioser.sys")
+    tree.add("amd64/w10", "VirtioSerial", inf="vioser.inf", binary="vioser.sys")
+    assert chosen(tree, "w10", driver="vioserial") == "vioserial/w10/amd64"
+    newer = Tree(tmp_path / "newer").add("amd64/w10", version="100.101.104.28500")
+    choice = choose_package([tree.media, newer.media], "viostor", windows("w10"))
+    assert choice.location == "newer: amd64/w10/viostor.inf"
 
 
 @pytest.mark.parametrize("machine", [MACHINE_I386, MACHINE_ARM64])
@@ -321,7 +370,8 @@ def test_optional_drivers(tree: Tree) -> None:
         infs = [choice.location.rpartition("/")[2] for choice in choices]
         assert infs[2] == "vioser.inf"
         assert infs[5:8] == ["pvpanic.inf", "pvpanic-pci.inf", "fwcfg.inf"]
-    assert choose_optional([tree.media], windows("w8")) == ()
+    none = choose_optional([tree.media], windows("w8"))
+    assert [choice.driver for choice in none if choice.package is not None] == []
 
 
 def test_error_says_what_was_looked_for_and_what_is_there(tree: Tree) -> None:
@@ -389,15 +439,7 @@ def test_made_media(
 @pytest.mark.data
 def test_published_infs_with_made_drivers(shared_data: Path, tree: Tree) -> None:
     """The layouts as published; the drivers themselves are not in the shared data."""
-    for inf in sorted((shared_data / "drivers").rglob("*.inf")):
-        path = inf.relative_to(shared_data / "drivers")
-        architecture = place_of(path.as_posix()).architecture
-        assert architecture is not None
-        target = tree.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(inf.read_bytes())
-        for name in ("viohidkmdf", inf.stem):
-            target.with_name(f"{name}.sys").write_bytes(minimal_pe(_MACHINES[architecture]))
+    write_published_tree(shared_data / "drivers", tree.root)
     media = [tree.media]
 
     def location(driver: str, release: str, architecture: Architecture = AMD64) -> str:
@@ -410,12 +452,13 @@ def test_published_infs_with_made_drivers(shared_data: Path, tree: Tree) -> None
     assert location("viostor", "xp", X86) == "virtio-win-0.1.185/viostor/xp/x86/viostor.inf"
     assert location("netkvm", "2k12") == "virtio-win-build-240/Win8/amd64/netkvm.inf"
     assert location("vioserial", "vista", X86) == "virtio-win-0.1.185/vioserial/2k8/x86/vioser.inf"
-    assert location("qxl", "xp", X86) == "qxl-xddm-0.1.24/xp/x86/qxl.inf"
+    assert location("qxl", "xp", X86) == "virtio-win-0.1.185/qxl/xp/x86/qxl.inf"
     assert location("qxldod", "2k22") == "virtio-win-0.1.185/qxldod/2k19/amd64/qxldod.inf"
-    assert location("qxldod", "w11") == "qxl-wddm-dod-0.21/w10/amd64/qxldod.inf"
+    assert location("qxldod", "w11") == "virtio-win-0.1.185/qxldod/w10/amd64/qxldod.inf"
     assert location("viorng", "w8.1") == "virtio-win-build-240/Win8/amd64/viorng.inf"
     assert location("vioscsi", "xp", X86) == ""
-    drivers = [choice.driver for choice in choose_optional(media, windows("w8"))]
+    optional = choose_optional(media, windows("w8"))
+    drivers = [choice.driver for choice in optional if choice.package is not None]
     assert drivers == [
         *("netkvm", "balloon", "vioserial", "viorng", "vioinput"),
         *("pvpanic", "pvpanic-pci", "fwcfg", "qxldod"),

@@ -1,8 +1,8 @@
 """Which package of the driver media a Windows gets.
 
-A package is taken when its directory is for that Windows (layout.py), its INF has models for it
-and its drivers are there and made for its processor. Of several, the directory closest to the
-Windows wins, then the highest driver version.
+A package is taken when its directory is for that Windows (layout.py), its INF has models for it,
+all files that the INF copies are there and its drivers are made for its processor. Of several,
+the directory closest to the Windows wins, then the highest driver version.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ from offline_mig.windows.version import WindowsVersion
 
 @dataclass(frozen=True, slots=True)
 class _Driver:
-    """What a driver is known by: its INF, and the service of its device, in lower case."""
+    """What a driver is known by, in lower case: its name, its INF, its device's service."""
 
+    name: str
     inf: str
     service: str
 
 
 #: The drivers of virtio-win whose INF or service is not called as the driver is. Every other
 #: name stands for itself.
-_DRIVERS = {
-    "fwcfg": _Driver("fwcfg.inf", "fwcfg"),
-    "pvpanic": _Driver("pvpanic.inf", "pvpanic"),
-    "pvpanic-pci": _Driver("pvpanic-pci.inf", "pvpanic"),
-    "viofs": _Driver("viofs.inf", "virtiofsdrv"),
-    "viogpudo": _Driver("viogpudo.inf", "viogpudod"),
-    "vioinput": _Driver("vioinput.inf", "virtioinput"),
-    "viorng": _Driver("viorng.inf", "virtrng"),
-    "vioserial": _Driver("vioser.inf", "virtioserial"),
-}
+_DRIVERS = (
+    _Driver("fwcfg", "fwcfg.inf", "fwcfg"),
+    _Driver("pvpanic", "pvpanic.inf", "pvpanic"),
+    _Driver("pvpanic-pci", "pvpanic-pci.inf", "pvpanic"),
+    _Driver("viofs", "viofs.inf", "virtiofsdrv"),
+    _Driver("viogpudo", "viogpudo.inf", "viogpudod"),
+    _Driver("vioinput", "vioinput.inf", "virtioinput"),
+    _Driver("viorng", "viorng.inf", "virtrng"),
+    _Driver("vioserial", "vioser.inf", "virtioserial"),
+)
+_BY_NAME = {driver.name: driver for driver in _DRIVERS}
 #: INF files that are never taken for a renamed one of another driver.
 _OWN_NAMES = frozenset(
-    {driver.inf for driver in _DRIVERS.values()}
+    {driver.inf for driver in _DRIVERS}
     | {f"{name}.inf" for name in ("viostor", "vioscsi", "netkvm", "balloon", "qxl", "qxldod")}
     # sriov's protocol driver and the driverless qemufwcfg name services and devices of others.
     | {"vioprot.inf", "qemufwcfg.inf"}
@@ -89,12 +91,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A package whose INF fits, and how far its directory is from the Windows (0: its own)."""
+    """A package whose INF fits, and how far its directory is from the Windows (0: its own).
+
+    ``named`` tells whether a directory above it has the driver's name.
+    """
 
     media: DriverMedia
     inf: MediaInf
     package: DriverPackage
     distance: int
+    named: bool
 
     @property
     def location(self) -> str:
@@ -105,7 +111,9 @@ class _Candidate:
         """The smallest is the best."""
         version = tuple(-number for number in self.package.driver_version)
         catalogue = self.media.find(self.inf.directory, self.package.catalog_name)
-        return (self.distance, version, catalogue is None)
+        # An ISO has viostor in viostor/w10/amd64 and once more in amd64/w10. People look for the
+        # first, and it is what the messages should name.
+        return (self.distance, version, catalogue is None, not self.named)
 
 
 def choose_package(media: Sequence[DriverMedia], driver: str, windows: WindowsVersion) -> Choice:
@@ -138,10 +146,12 @@ def choose_package(media: Sequence[DriverMedia], driver: str, windows: WindowsVe
 
 
 def choose_optional(media: Sequence[DriverMedia], windows: WindowsVersion) -> tuple[Choice, ...]:
-    """Choose all drivers that the media have for ``windows`` besides those of disks."""
+    """Choose the drivers for ``windows`` besides those of disks.
+
+    A choice without a package says why its driver is not to be had.
+    """
     display = "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl"
-    choices = (choose_package(media, driver, windows) for driver in (*_OPTIONAL, display))
-    return tuple(choice for choice in choices if choice.package is not None)
+    return tuple(choose_package(media, driver, windows) for driver in (*_OPTIONAL, display))
 
 
 def no_driver_error(
@@ -182,7 +192,7 @@ def no_driver_error(
 
 def _known(driver: str) -> _Driver:
     name = driver.lower()
-    return _DRIVERS.get(name, _Driver(f"{name}.inf", name))
+    return _BY_NAME.get(name, _Driver(name, f"{name}.inf", name))
 
 
 def _location(media: DriverMedia, inf: MediaInf) -> str:
@@ -228,9 +238,16 @@ def _examine(
             f"{windows.major}.{windows.minor} build {windows.build}",
         )
     for file in package.copied_files:
-        if file.is_driver and media.find(inf.directory, file.source_path) is None:
-            return Rejected(location, f"{file.source} is not there")
-    return _Candidate(media, inf, package, releases.index(place.release))
+        if media.find(inf.directory, file.source_path) is None:
+            # Since Vista a package goes into the driver store whole or not at all, and only what
+            # is in there is installed (Microsoft, "Driver Store"); XP and 2003 ask for the disk
+            # that has the file. Co-installers are no exception, not even where the framework
+            # that they bring is in the box (KMDF 1.11 from Windows 8 on): the INF still names
+            # them.
+            return Rejected(location, f"{file.source_path} is not there, but its INF copies it")
+    directories = inf.directory.lower().split("/")
+    named = driver.name in directories or driver.inf.removesuffix(".inf") in directories
+    return _Candidate(media, inf, package, releases.index(place.release), named)
 
 
 def _load(candidate: _Candidate, windows: WindowsVersion) -> DriverPackage | Rejected:
