@@ -59,8 +59,7 @@ class GuestFacts:
 def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
     """Read everything that planning needs from a mounted system volume.
 
-    The hives are copied into the folder ``scratch`` and walked whole: that they open proves
-    nothing about their soundness. Raises GuestRefusedError.
+    The hives are copied into the folder ``scratch`` and read whole. Raises GuestRefusedError.
     """
     hive_files: dict[HiveName, str] = {}
     hives: dict[HiveName, Hive] = {}
@@ -74,8 +73,7 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
         local = scratch / name.value
         local.write_bytes(volume.read(path))
         hives[name] = Hive(local, name)
-        for _ in hives[name].walk():
-            pass
+        hives[name].require_readable()
         hive_files[name] = path
     system, software = hives[HiveName.SYSTEM], hives[HiveName.SOFTWARE]
     control_sets = read_control_sets(system)

@@ -96,8 +96,7 @@ def verify_plan(
     """
     guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=False))
     for hive in guest.hives.values():
-        for _ in hive.walk():
-            pass
+        hive.require_readable()
     missing = [change for change in plan if not change.is_done(guest)]
     if missing:
         shown = "; ".join(_name(change) for change in missing[:5])
@@ -125,8 +124,7 @@ def _write_back(
         edited = scratch / f"{name}.edited"
         guest.hives[name].commit(edited)
         # A hive that hivex cannot read again must not replace the guest's.
-        for _ in Hive(edited, name).walk():
-            pass
+        Hive(edited, name).require_readable()
         guest.files.write(hive_files[name], edited.read_bytes())
         shutil.move(edited, scratch / name.value)
 
