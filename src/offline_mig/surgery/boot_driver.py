@@ -14,7 +14,7 @@ from offline_mig.drivers.directories import DirId
 from offline_mig.drivers.install import ServiceInstall
 from offline_mig.drivers.package import DriverPackage
 from offline_mig.surgery.changes import Change, RegistryChange, SetValue, WriteFile
-from offline_mig.surgery.driver_store import StoredPackage, store_changes
+from offline_mig.surgery.driver_store import StoredPackage, store_changes, with_owner
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import PlanBlock
 from offline_mig.surgery.registration import (
@@ -122,7 +122,7 @@ def _service(
     if service.display_name:
         values["DisplayName"] = RegistryValue.sz(service.display_name)
     if stored is not None:
-        values["Owners"] = RegistryValue.multi_sz([stored.oem_inf])
+        values["Owners"] = with_owner(facts, HiveName.SYSTEM, key, stored.oem_inf)
     changes: list[RegistryChange] = [
         SetValue(HiveName.SYSTEM, key, name, value, reason) for name, value in values.items()
     ]

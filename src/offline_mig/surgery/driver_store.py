@@ -7,6 +7,7 @@ that ``pnputil /delete-driver oemN.inf`` removes it like any other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,15 @@ _CATALOG_ROOT = "System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
 _LOCKDOWN = r"Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles"
 #: What Windows 10 writes as Class for a file that a driver package owns.
 _LOCKDOWN_CLASS = 4
+_CURRENT_VERSION = r"Microsoft\Windows NT\CurrentVersion"
+#: The name of a third-party INF. No Windows has a hundred thousand of them, and a longer number
+#: would make OemInfMap, a bitmap, as large as the guest likes.
+_OEM_INF = re.compile(r"oem(0|[1-9]\d{0,4})\.inf", re.ASCII | re.IGNORECASE)
+#: StatusFlags of a package that includes another's INF: in the hive of an installed Windows 10
+#: 2004, the packages with this bit are those whose configurations have IncludedInfs.
+_STATUS_INCLUDES = 0x100
+#: Where the date lies in a Version value (see ``driver_database.version_value``): a FILETIME.
+_DATE_IN_VERSION = slice(24, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +66,45 @@ def allocate(facts: GuestFacts, packages: Sequence[DriverPackage]) -> StoreAlloc
     oem_inf_map = mapped.data if mapped else b""
     known = {name.lower() for name in facts.system.subkeys(rf"{_DATABASE}\DriverInfFiles")}
     taken = set(facts.inf_files) | known
-    stored = []
+    stored: list[StoredPackage] = []
     for package in packages:
         content = b"".join(
             name.encode() + b"\0" + data for name, data in sorted(package.files.items())
         )
         label = driver_database.package_name(package.inf_name, facts.version.architecture, content)
-        present = facts.system.value(rf"{_DATABASE}\DriverPackages\{label}", "")
-        oem_inf = present.as_text() if present else None
-        if not oem_inf:
+        number = _present_number(facts, label)
+        if number is None or f"oem{number}.inf" in {other.oem_inf for other in stored}:
             number = driver_database.free_oem_number(oem_inf_map, taken)
-            oem_inf = f"oem{number}.inf"
-        number = int(oem_inf.lower().removeprefix("oem").removesuffix(".inf"))
+        oem_inf = f"oem{number}.inf"
         oem_inf_map = driver_database.with_oem_number(oem_inf_map, number)
-        taken.add(oem_inf.lower())
+        taken.add(oem_inf)
         stored.append(StoredPackage(package, label, oem_inf))
     return StoreAllocation(tuple(stored), oem_inf_map)
+
+
+def _present_number(facts: GuestFacts, label: str) -> int | None:
+    """Return N when the package is in the store as oemN.inf, and that is its own."""
+    present = facts.system.value(rf"{_DATABASE}\DriverPackages\{label}", "")
+    match = _OEM_INF.fullmatch((present.as_text() if present else None) or "")
+    if match is None:
+        return None
+    number = int(match[1])
+    listed = facts.system.value(rf"{_DATABASE}\DriverInfFiles\oem{number}.inf", "")
+    if listed and label.casefold() not in {text.casefold() for text in listed.as_texts()}:
+        return None  # Another package has the number: writing our INF would take away its own.
+    return number
+
+
+def with_owner(facts: GuestFacts, hive: HiveName, key: str, oem_inf: str) -> RegistryValue:
+    """Return the value ``Owners`` of a key with a package added to those that it names.
+
+    Windows takes a service or a file away with its last owner, and not before.
+    """
+    view = facts.system if hive is HiveName.SYSTEM else facts.software
+    present = view.value(key, "Owners")
+    owners = present.as_texts() if present else ()
+    known = {owner.casefold() for owner in owners}
+    return RegistryValue.multi_sz(owners if oem_inf in known else (*owners, oem_inf))
 
 
 def map_change(allocation: StoreAllocation) -> SetValue:
@@ -116,7 +149,7 @@ def store_changes(facts: GuestFacts, stored: StoredPackage, location: str) -> It
         source = stored.repository.replace("/", "\\")
         values = {
             "Class": RegistryValue.dword(_LOCKDOWN_CLASS),
-            "Owners": RegistryValue.multi_sz([stored.oem_inf]),
+            "Owners": with_owner(facts, HiveName.SOFTWARE, key, stored.oem_inf),
             "Source": RegistryValue.expand_sz(rf"%SystemRoot%\{source}\{file.source.lower()}"),
         }
         for name, value in values.items():
@@ -132,24 +165,34 @@ def _package_record(facts: GuestFacts, stored: StoredPackage) -> Iterator[Change
         return SetValue(HiveName.SYSTEM, key, name, value, reason)
 
     yield put(record, "", RegistryValue.sz(stored.oem_inf))
-    yield put(
-        record,
-        "Version",
-        driver_database.version_value(
-            facts.version.architecture,
-            package.class_guid,
-            package.driver_date,
-            package.driver_version,
-        ),
+    version = driver_database.version_value(
+        facts.version.architecture,
+        package.class_guid,
+        package.driver_date,
+        package.driver_version,
     )
+    yield put(record, "Version", version)
     yield put(record, "Provider", RegistryValue.sz(package.provider))
     yield put(record, "InfName", RegistryValue.sz(package.inf_name.lower()))
-    yield put(record, "OemPath", RegistryValue.sz(r"C:\Windows\INF"))
+    # The folder that a package was imported from. Ours comes from outside the guest; its INF is
+    # the one thing of it that lies in a folder where Windows looks.
+    yield put(record, "OemPath", RegistryValue.sz(rf"{_windows_directory(facts)}\INF"))
     if package.catalogue_present:
         yield put(record, "Catalog", RegistryValue.sz(package.catalog_name.lower()))
-    size = sum(len(content) for content in package.files.values())
-    yield put(record, "FileSize", RegistryValue(RegistryType.QWORD, size.to_bytes(8, "little")))
-    yield put(record, "StatusFlags", RegistryValue.dword(driver_database.STATUS_IMPORTED))
+    # Windows 10 2004 writes ImportDate alone, later ones FileSize too: whatever this Windows gave
+    # to the packages that it imported itself. The date is the driver's own and not today's, so
+    # that the same conversion always writes the same.
+    usual = _names_in_use(facts)
+    if "importdate" in usual:
+        date = version.data[_DATE_IN_VERSION]
+        yield put(record, "ImportDate", RegistryValue.binary(date))
+    if "filesize" in usual:
+        size = sum(len(content) for content in package.files.values())
+        yield put(record, "FileSize", RegistryValue(RegistryType.QWORD, size.to_bytes(8, "little")))
+    status = driver_database.STATUS_IMPORTED
+    if any(install.includes for install in package.installs):
+        status |= _STATUS_INCLUDES
+    yield put(record, "StatusFlags", RegistryValue.dword(status))
     for install in package.installs:
         yield from _configuration(facts, record, install, reason)
     for model in package.models:
@@ -174,6 +217,25 @@ def _package_record(facts: GuestFacts, stored: StoredPackage) -> Iterator[Change
         stored.oem_inf,
         RegistryValue(RegistryType.NONE, b""),
     )
+
+
+def _windows_directory(facts: GuestFacts) -> str:
+    r"""Return the Windows directory by the guest's own drive letter: ``C:\Windows``."""
+    present = facts.software.value(_CURRENT_VERSION, "SystemRoot")
+    text = present.as_text() if present else None
+    return (text or "C:" + facts.root.replace("/", "\\")).rstrip("\\")
+
+
+def _names_in_use(facts: GuestFacts) -> frozenset[str]:
+    """Return the names, in small letters, of all values that third-party packages have."""
+    packages = rf"{_DATABASE}\DriverPackages"
+    names: set[str] = set()
+    for label in facts.system.subkeys(packages):
+        values = facts.system.values(rf"{packages}\{label}")
+        inf = values.get("")
+        if inf is not None and _OEM_INF.fullmatch(inf.as_text() or ""):
+            names |= {name.lower() for name in values}
+    return frozenset(names)
 
 
 def _configuration(

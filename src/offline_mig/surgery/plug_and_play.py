@@ -14,7 +14,7 @@ from offline_mig.surgery.changes import Change, SetValue, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import PlanBlock
 from offline_mig.windows.hive import HiveName
-from offline_mig.windows.registry import RegistryValue
+from offline_mig.windows.registry import RegistryType, RegistryValue
 
 _KEY = r"Microsoft\Windows\CurrentVersion"
 #: What Windows itself has in DevicePath.
@@ -39,11 +39,14 @@ def plan_plug_and_play(facts: GuestFacts, drivers: Sequence[PlacedDriver]) -> Pl
         ]
         folders.append("%SystemRoot%\\" + folder.replace("/", "\\"))
     present = facts.software.value(_KEY, "DevicePath")
-    text = (present.as_text() if present else None) or _INBOX
-    known = [part for part in text.split(";") if part]
+    # Some make a REG_MULTI_SZ of it, one folder a string; Windows makes a REG_EXPAND_SZ.
+    texts = present.as_texts() if present else ()
+    known = [part for text in texts for part in text.split(";") if part] or [_INBOX]
     folded = {part.casefold() for part in known}
     missing = [folder for folder in folders if folder.casefold() not in folded]
-    if missing:
+    # In any other type %SystemRoot% stays as it is, and the folders are not found.
+    expanded = present is not None and present.type == RegistryType.EXPAND_SZ
+    if missing or not expanded:
         changes.append(
             SetValue(
                 HiveName.SOFTWARE,
