@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.inf_texts import X86, windows
-from fixtures.virtio_win import W7_X86, XP_X86, write_tree
+from fixtures.virtio_win import write_tree
+from fixtures.virtio_win_infs import W7_X86, XP_X86
 from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, open_sources
 
 
