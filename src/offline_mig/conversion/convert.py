@@ -174,7 +174,8 @@ def convert(
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
                 journal = _operate(disks, volume, proposal)
-            notes = (*disks.notes, *machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
+            notes = (*machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
+            engine_notes = disks.notes
         with watch.measure("copy"):
             progress.step("Copying the disks")
             copy.finish(progress.copied)
@@ -206,6 +207,7 @@ def convert(
             seconds=dict(watch.seconds),
             notes=(*notes, *target.notes),
             engine=engine.name,
+            engine_notes=engine_notes,
             free_space_left_out=left_out,
         )
         (workspace.folder / report_name).write_text(report_json(report), encoding="utf-8")

@@ -60,6 +60,7 @@ class Report:
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
     engine: str
+    engine_notes: tuple[str, ...]
     free_space_left_out: int
 
 
@@ -70,7 +71,7 @@ def report_json(report: Report) -> str:
         "options": plain(report.options),
         "published": list(report.published),
         "tools": tool_versions(),
-        "engine": report.engine,
+        "engine": {"name": report.engine, "notes": list(report.engine_notes)},
         "source": {
             "machine": plain(report.machine),
             "files": plain(report.source_files),
