@@ -76,6 +76,8 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {}), "LC_ALL": "C"},
+            # Ctrl-C in a terminal reaches this program only, which then ends the other.
+            start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +136,67 @@ def test_interrupted_run_cleans_up(
     assert "Traceback" not in run.stderr
     assert not output.exists()
     assert wait_for_no_processes(tmp_path) == []
+
+
+#: Engines and seconds after a step began: while the appliance starts, while it works.
+_AT_A_TERMINAL = [
+    ("userspace", "Planning", 0.0),
+    ("userspace", "Copying", 0.0),
+    *(
+        pytest.param("guestfs", step, delay, marks=pytest.mark.appliance)
+        for step, delay in (("Opening the guest", 1.0), ("Planning", 0.0), ("Planning", 0.7))
+    ),
+]
+
+
+@pytest.mark.parametrize(("engine", "step", "delay"), _AT_A_TERMINAL)
+def test_ctrl_c_in_a_terminal(
+    engine: str, step: str, delay: float, guest: BuiltGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    """A terminal sends SIGINT to the whole process group, and so to qemu as well."""
+    require_engine(engine)
+    output = tmp_path / "out"
+    terminal, its = pty.openpty()
+    command = ["convert", guest.vmx, "--drivers", drivers_dir, "-o", output, "--engine", engine]
+
+    def control_terminal() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [*COMMAND, *command],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=control_terminal,
+    )
+    os.close(its)
+    seen = _read_until(terminal, step.encode())
+    time.sleep(delay)
+    os.write(terminal, b"\x03")
+    seen += _read_until(terminal, None)
+    os.close(terminal)
+    code = process.wait(timeout=60)
+    assert (code, b"Interrupted; nothing was published." in seen) == (130, True), seen.decode()
+    assert b"Traceback" not in seen
+    assert not output.exists()
+    assert wait_for_no_processes(tmp_path) == []
+
+
+def _read_until(terminal: int, wanted: bytes | None) -> bytes:
+    """Read what appears in a terminal until ``wanted``, or until nothing has it open."""
+    seen = b""
+    while wanted is None or wanted not in seen:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # EIO: the other end is closed
+            piece = b""
+        if not piece:
+            assert wanted is None, seen.decode()
+            break
+        seen += piece
+    return seen
 
 
 @pytest.mark.appliance

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from offline_mig.errors import GuestRefusedError
+
+#: Bytes that ``read`` returns at most unless told otherwise. The largest drivers, those of
+#: graphics cards, have about 50 MiB; storage and network drivers have some hundred KiB.
+READ_LIMIT = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEntry:
@@ -15,25 +21,39 @@ class DirectoryEntry:
     size: int
 
 
+class UnreadableFileError(GuestRefusedError):
+    """A name in the guest is there, but it is no plain file or directory."""
+
+
 class GuestFilesystem(Protocol):
     r"""The mounted system volume of a guest.
 
     Paths are absolute from the volume's root with forward slashes (``/Windows/System32``) and
     are looked up without regard to case, as Windows does; what is newly created gets the case
-    that was asked for. Nothing here follows links out of the volume.
+    that was asked for.
+
+    No link is followed, neither out of the volume nor inside it: what a guest says of its
+    ``System32\drivers`` must not decide which of its other folders is written to, and Windows has
+    links nowhere on the paths that are used here. Neither is anything read that is no plain file:
+    compressed by CompactOS, kept elsewhere, or a pipe of Interix. Whatever meets such a thing
+    raises UnreadableFileError.
     """
 
     def resolve(self, path: str) -> str | None:
         """Return the path in its real case, or None when there is no such thing."""
 
     def exists(self, path: str) -> bool:
-        """Tell whether a file or directory of that name is there."""
+        """Tell whether there is anything of that name."""
 
     def list_directory(self, path: str) -> tuple[DirectoryEntry, ...]:
         """Return what is in a directory, by name; raises FileNotFoundError."""
 
-    def read(self, path: str) -> bytes:
-        """Return a file's content; raises FileNotFoundError."""
+    def read(self, path: str, *, limit: int = READ_LIMIT) -> bytes:
+        """Return a file's content; raises FileNotFoundError.
+
+        Raises GuestRefusedError for a file of more than ``limit`` bytes, of which a sparse one can
+        have any number.
+        """
 
     def read_part(self, path: str, offset: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``offset``; raises FileNotFoundError."""
@@ -52,3 +72,23 @@ class GuestFilesystem(Protocol):
 
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""
+
+
+def too_large(path: str, limit: int, size: int | None = None) -> GuestRefusedError:
+    """Return the error for a file of more than ``limit`` bytes."""
+    found = f"more than {limit // 1024**2}" if size is None else f"{size // 1024**2}"
+    return GuestRefusedError(
+        f"The guest's {path} has {found} MiB; a sound file of that name has at most "
+        f"{limit // 1024**2} MiB.",
+        "See what it is where the guest still runs; remove it or replace it by the real one.",
+    )
+
+
+def not_plain(path: str, what: str) -> UnreadableFileError:
+    """Return the error for what is neither a plain file nor a directory."""
+    return UnreadableFileError(
+        f"The guest's {path} cannot be used: {what}.",
+        "If Windows is compressed in the guest (CompactOS), run 'compact.exe /CompactOS:never' "
+        "there, or 'compact.exe /U /EXE' for one file; replace a link by what it points to. Then "
+        "shut the guest down and try again.",
+    )

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from offline_mig.errors import HostNotReadyError, ToolFailedError
+from offline_mig.errors import GuestRefusedError, HostNotReadyError, ToolFailedError
 from offline_mig.guest import refusal
-from offline_mig.guest.acceleration import find_acceleration
+from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remember_told
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.filesystem import DirectoryEntry
-from offline_mig.guest.partition_table import Partition
+from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, not_plain, too_large
+from offline_mig.guest.launch_watch import ending_hung_kvm
+from offline_mig.guest.partition_table import SECTOR, Partition
 from offline_mig.guest.space_guard import ending_when_full
 
 #: libguestfs messages are limited to 4 MiB; larger files go through a temporary file.
 _MESSAGE_LIMIT = 2 * 1024 * 1024
 #: Bytes that one pread_device call may return.
 _READ_CHUNK = 1024 * 1024
+#: Seconds that an appliance may take to come up on KVM; a slow disk under it takes its time.
+LAUNCH_TIME_LIMIT = 120
 #: Tried in the root directory to see whether a mount is really writable.
 _WRITE_PROBE = "/.offline-mig-write-probe"
 
@@ -39,45 +42,70 @@ class GuestfsEngine:
         """
         binding = load_binding()
         acceleration = find_acceleration()
-        handle = binding.GuestFS(python_return_dict=True, close_on_exit=True)
-        try:
-            # The direct backend needs no libvirt daemon and behaves alike on all distributions.
-            handle.set_backend("direct")
-            if not acceleration.kvm:
-                handle.set_backend_setting("force_tcg", "1")
-            handle.set_network(False)
-            handle.set_identifier("offline-mig")
-            for disk in disks:
-                # An overlay is thrown away unless everything succeeds: it needs no flushing.
-                handle.add_drive_opts(
-                    os.fspath(disk.path.absolute()),
-                    format=disk.format.value,
-                    readonly=not writable,
-                    cachemode="unsafe" if writable else "writeback",
-                )
-            handle.launch()
-        except RuntimeError as error:
-            handle.close()
-            raise HostNotReadyError(
-                f"The libguestfs appliance did not start: {_first_line(error)}",
-                "Run 'offline-mig check'; libguestfs-test-tool shows the details.",
-            ) from error
+        handle = None
+        if acceleration.kvm:
+            with ending_hung_kvm(LAUNCH_TIME_LIMIT) as hung:
+                try:
+                    handle = _launched(binding, disks, writable=writable, kvm=True)
+                except HostNotReadyError:
+                    if not hung.is_set():
+                        raise
+            if handle is None:
+                acceleration = give_up_kvm(LAUNCH_TIME_LIMIT)
+        if handle is None:
+            handle = _launched(binding, disks, writable=writable, kvm=False)
         notes: tuple[str, ...] = ()
         if not acceleration.kvm and acceleration.fresh:
             notes = (f"The appliance is emulated and so slower: {acceleration.reason}.",)
+            remember_told(acceleration)
         try:
-            guard = (
-                ending_when_full(disks[0].path.parent, handle.get_pid())
-                if writable
-                else nullcontext()
-            )
+            with _failing("say which process it is"):
+                process = handle.get_pid()
+            guard = ending_when_full(disks[0].path.parent, process) if writable else nullcontext()
             with guard:
                 yield GuestfsDisks(handle, notes)
                 with _failing("shut the appliance down"):
                     # Without it the last writes may still be on their way.
                     handle.shutdown()
         finally:
+            # What went wrong before must be heard, and not what then fails as well.
+            with suppress(RuntimeError):
+                handle.close()
+
+
+def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kvm: bool) -> Any:
+    handle = binding.GuestFS(python_return_dict=True, close_on_exit=True)
+    try:
+        # The direct backend needs no libvirt daemon and behaves alike on all distributions.
+        handle.set_backend("direct")
+        if not kvm:
+            handle.set_backend_setting("force_tcg", "1")
+        handle.set_network(False)
+        handle.set_identifier("offline-mig")
+        # Ctrl-C in a terminal goes to a whole process group: it must reach this program only,
+        # which then ends the appliance in order.
+        handle.set_pgroup(True)
+        for disk in disks:
+            # An overlay is thrown away unless everything succeeds: it needs no flushing.
+            handle.add_drive_opts(
+                os.fspath(disk.path.absolute()),
+                format=disk.format.value,
+                readonly=not writable,
+                cachemode="unsafe" if writable else "writeback",
+            )
+        handle.launch()
+    except RuntimeError as error:
+        with suppress(RuntimeError):
             handle.close()
+        raise HostNotReadyError(
+            f"The libguestfs appliance did not start: {_first_line(error)}",
+            "Run 'offline-mig check'; libguestfs-test-tool shows the details.",
+        ) from error
+    except BaseException:
+        with suppress(RuntimeError):
+            handle.close()
+        raise
+    return handle
 
 
 class GuestfsDisks:
@@ -85,7 +113,10 @@ class GuestfsDisks:
 
     def __init__(self, handle: Any, notes: tuple[str, ...]) -> None:
         self._handle = handle
-        self._devices = list(handle.list_devices())
+        with _failing("list the disks"):
+            self._devices = list(handle.list_devices())
+        self._tables: dict[int, dict[int, tuple[int, int]]] = {}
+        self._same_place: set[tuple[int, Partition]] = set()
         self.notes = notes
 
     def require_ntfs(self) -> None:
@@ -128,6 +159,7 @@ class GuestfsDisks:
         device = self._devices[disk]
         if partition.number:
             device = f"{device}{partition.number}"
+            self._require_same_place(disk, partition, device, name)
         handle = self._handle
         # norecover: a journal that needs replaying is for Windows to replay, not to be reset here.
         options = "norecover" if writable else "ro"
@@ -139,11 +171,62 @@ class GuestfsDisks:
             if writable:
                 _require_writable(handle, name)
             yield GuestfsFilesystem(handle)
-        finally:
-            with _failing("unmount the volume"):
+        except BaseException:
+            # What went wrong must be heard, and not what then fails as well.
+            with suppress(RuntimeError):
                 handle.umount_all()
-                # What is read after this comes from the disk, not from memory.
-                handle.drop_caches(3)
+            raise
+        with _failing("unmount the volume"):
+            handle.umount_all()
+            # What is read after this comes from the disk, not from memory.
+            handle.drop_caches(3)
+
+    def _require_same_place(self, disk: int, partition: Partition, device: str, name: str) -> None:
+        """Refuse a partition that the appliance's kernel sees elsewhere than we do.
+
+        Windows, its state and BitLocker were looked for at our offset; what is mounted is what
+        that kernel calls ``device``. It reads the table once, so one look is enough.
+        """
+        if (disk, partition) in self._same_place:
+            return
+        try:
+            size = int(self._handle.blockdev_getsize64(device))
+            same = size == partition.size and self._handle.pread_device(
+                device, SECTOR, 0
+            ) == self.read(disk, partition.start, SECTOR)
+        except RuntimeError:
+            # No such device, or one that is too small to be read.
+            same = False
+        if same:
+            same = self._listed(disk).get(partition.number, (partition.start, partition.size)) == (
+                partition.start,
+                partition.size,
+            )
+        if not same:
+            raise GuestRefusedError(
+                f"The partition {name} is ambiguous: this program finds it at byte "
+                f"{partition.start} with {partition.size} bytes, the appliance elsewhere.",
+                "Have the partition table mended (overlapping or doubly numbered partitions), "
+                "or try --engine userspace.",
+            )
+        self._same_place.add((disk, partition))
+
+    def _listed(self, disk: int) -> dict[int, tuple[int, int]]:
+        """Return start and size of a disk's partitions by number, as parted sees them.
+
+        Nothing when parted takes the table for damaged, as it does for a backup GPT that is not
+        at the disk's end; Linux and Windows go on then.
+        """
+        if disk not in self._tables:
+            try:
+                listed = self._handle.part_list(self._devices[disk])
+            except RuntimeError:
+                listed = []
+            self._tables[disk] = {
+                int(part["part_num"]): (int(part["part_start"]), int(part["part_size"]))
+                for part in listed
+            }
+        return self._tables[disk]
 
 
 class GuestfsFilesystem:
@@ -151,24 +234,40 @@ class GuestfsFilesystem:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+        #: Directories that are known to be some, by their path in real case.
+        self._directories: set[str] = {""}
+        #: Answers to what was asked for, until a name comes or goes: each is read from all the
+        #: directories on the way, and mostly asked for again.
+        self._resolved: dict[str, str | None] = {}
 
     def resolve(self, path: str) -> str | None:
         """Return the path in its real case, or None when there is no such thing."""
+        if path not in self._resolved:
+            self._resolved[path] = self._looked_up(path)
+        return self._resolved[path]
+
+    def _looked_up(self, path: str) -> str | None:
         try:
             found = str(self._handle.case_sensitive_path(path))
         except RuntimeError:
+            # A directory on the way is missing, or the appliance is gone.
+            with _failing(f"look for {path}"):
+                self._handle.exists("/")
             return None
-        with _failing(f"look for {path}"):
-            # A missing last component is not an error to case_sensitive_path.
-            return found if self._handle.exists(found) else None
+        parts = found.strip("/").split("/")
+        for depth in range(1, len(parts)):
+            self._require_directory("/" + "/".join(parts[:depth]))
+        # A missing last component is not an error to case_sensitive_path.
+        return found if self._mode(found) is not None else None
 
     def exists(self, path: str) -> bool:
-        """Tell whether a file or directory of that name is there."""
+        """Tell whether there is anything of that name."""
         return self.resolve(path) is not None
 
     def list_directory(self, path: str) -> tuple[DirectoryEntry, ...]:
         """Return what is in a directory, by name."""
         directory = self._existing(path)
+        self._require_directory(directory)
         with _failing(f"list {path}"):
             kinds = {
                 entry["name"]: entry["ftyp"]
@@ -176,30 +275,46 @@ class GuestfsFilesystem:
                 if entry["name"] not in (".", "..")
             }
             names = sorted(kinds)
-            sizes = [stat["st_size"] for stat in self._handle.lstatnslist(directory, names)]
+            found = self._handle.lstatnslist(directory, names)
         return tuple(
-            DirectoryEntry(name, kinds[name] == "d", 0 if kinds[name] == "d" else max(size, 0))
-            for name, size in zip(names, sizes, strict=True)
+            DirectoryEntry(
+                name,
+                stat.S_ISDIR(status["st_mode"]),
+                max(status["st_size"], 0) if stat.S_ISREG(status["st_mode"]) else 0,
+            )
+            for name, status in zip(names, found, strict=True)
         )
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, *, limit: int = READ_LIMIT) -> bytes:
         """Return a file's content."""
-        existing = self._existing(path)
-        with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
-            local = Path(scratch) / "file"
-            with _failing(f"read {path}"):
-                self._handle.download(existing, os.fspath(local))
-            return local.read_bytes()
+        existing, size = self._file(path)
+        if size > limit:
+            raise too_large(path, limit, size)
+        # Not by download or read_file: without KVM each takes 0.1 s however small the file is.
+        parts: list[bytes] = []
+        left = size
+        with _failing(f"read {path}"):
+            while left > 0:
+                part = bytes(self._handle.pread(existing, min(left, _MESSAGE_LIMIT), size - left))
+                if not part:
+                    break
+                parts.append(part)
+                left -= len(part)
+        return b"".join(parts)
 
     def read_part(self, path: str, offset: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``offset``."""
-        existing = self._existing(path)
+        existing, _ = self._file(path)
         with _failing(f"read {path}"):
             return bytes(self._handle.pread(existing, min(size, _MESSAGE_LIMIT), offset))
 
     def write(self, path: str, data: bytes) -> None:
         """Create a file or replace its content in place."""
         target = self._target(path)
+        if self._mode(target) is not None:
+            self._file(target)
+        else:
+            self._resolved.clear()
         with _failing(f"write {path}"):
             if len(data) <= _MESSAGE_LIMIT:
                 self._handle.write(target, data)
@@ -212,14 +327,18 @@ class GuestfsFilesystem:
     def make_directory(self, path: str) -> None:
         """Create one directory in an existing one."""
         target = self._target(path)
+        self._resolved.clear()
         with _failing(f"create the directory {path}"):
             self._handle.mkdir(target)
 
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory."""
         existing = self._existing(path)
+        is_directory = stat.S_ISDIR(self._mode(existing) or 0)
+        self._resolved.clear()
         with _failing(f"delete {path}"):
-            if self._handle.is_dir(existing):
+            if is_directory:
+                self._directories.discard(existing)
                 self._handle.rmdir(existing)
             else:
                 self._handle.rm(existing)
@@ -244,7 +363,52 @@ class GuestfsFilesystem:
         directory = self.resolve(parent or "/")
         if directory is None:
             raise FileNotFoundError(parent)
+        self._require_directory(directory)
         return f"{directory.rstrip('/')}/{name}"
+
+    def _file(self, path: str) -> tuple[str, int]:
+        """Return the real path and the size of a plain file."""
+        existing = self._existing(path)
+        with _failing(f"look at {path}"):
+            status = self._handle.lstatns(existing)
+        if not stat.S_ISREG(status["st_mode"]):
+            raise not_plain(path, self._what(existing, status["st_mode"]))
+        return existing, int(status["st_size"])
+
+    def _require_directory(self, path: str) -> None:
+        key = path.rstrip("/")
+        if key in self._directories:
+            return
+        mode = self._mode(path)
+        if mode is None:
+            raise FileNotFoundError(path)
+        if not stat.S_ISDIR(mode):
+            raise not_plain(path, self._what(path, mode))
+        self._directories.add(key)
+
+    def _mode(self, path: str) -> int | None:
+        """Return the st_mode of what is there itself, no link followed; None for nothing."""
+        parent, _, name = path.rstrip("/").rpartition("/")
+        with _failing(f"look at {path}"):
+            if not name:
+                return int(self._handle.lstatns("/")["st_mode"])
+            (status,) = self._handle.lstatnslist(parent or "/", [name])
+        # lstatnslist marks what it cannot look at so.
+        return None if status["st_ino"] == -1 else int(status["st_mode"])
+
+    def _what(self, path: str, mode: int) -> str:
+        if stat.S_ISREG(mode):
+            return "it is a file and no directory"
+        if stat.S_ISDIR(mode):
+            return "it is a directory and no file"
+        if not stat.S_ISLNK(mode):
+            return "it is a pipe, socket or device (of Interix), and no file"
+        with _failing(f"look at {path}"):
+            target = str(self._handle.readlink(path))
+        # What ntfs-3g shows for reparse points that it has no plugin for.
+        if target.startswith("unsupported reparse"):
+            return "it is compressed by Windows (CompactOS) or its content is kept elsewhere"
+        return "it is a link, which is not followed"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from offline_mig.errors import HostNotReadyError, OfflineMigError, ToolFailedError
 from offline_mig.guest import refusal
 from offline_mig.guest import volume_messages as messages
-from offline_mig.guest.filesystem import DirectoryEntry
+from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, too_large
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
 from offline_mig.guest.sandbox import Confinement, open_bytes, sandboxed, why_not
 from offline_mig.guest.space_guard import filled_up
@@ -124,13 +124,15 @@ class NtfsVolumeFiles:
             for name, kind, size in zip(fields[::3], fields[1::3], fields[2::3], strict=True)
         )
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, *, limit: int = READ_LIMIT) -> bytes:
         """Return a file's content."""
         parts = []
         offset = 0
         while part := self.read_part(path, offset, messages.PIECE):
             parts.append(part)
             offset += len(part)
+            if offset > limit:
+                raise too_large(path, limit)
         return b"".join(parts)
 
     def read_part(self, path: str, offset: int, size: int) -> bytes:
