@@ -20,8 +20,8 @@ from offline_mig.guest.space_guard import ending_when_full
 
 #: libguestfs messages are limited to 4 MiB; larger files go through a temporary file.
 _MESSAGE_LIMIT = 2 * 1024 * 1024
-#: Bytes that one pread_device call may return.
-_READ_CHUNK = 1024 * 1024
+#: Bytes of a disk that are read at a time.
+_BLOCK = 256 * 1024
 #: Seconds that an appliance may take to come up on KVM; a slow disk under it takes its time.
 LAUNCH_TIME_LIMIT = 120
 #: Tried in the root directory to see whether a mount is really writable.
@@ -116,6 +116,7 @@ class GuestfsDisks:
         with _failing("list the disks"):
             self._devices = list(handle.list_devices())
         self._tables: dict[int, dict[int, tuple[int, int]]] = {}
+        self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
         self.notes = notes
 
@@ -137,18 +138,23 @@ class GuestfsDisks:
 
     def read(self, disk: int, offset: int, size: int) -> bytes:
         """Return bytes of a disk, fewer at its end."""
-        parts = []
-        with _failing("read the disk"):
-            while size > 0:
-                part = self._handle.pread_device(
-                    self._devices[disk], min(size, _READ_CHUNK), offset
-                )
-                if not part:
-                    break
-                parts.append(part)
-                offset += len(part)
-                size -= len(part)
-        return b"".join(parts)
+        end = offset + size
+        first = offset // _BLOCK
+        blocks = []
+        for number in range(first, -(-end // _BLOCK)):
+            blocks.append(self._block(disk, number))
+            if len(blocks[-1]) < _BLOCK:
+                break
+        return b"".join(blocks)[offset - first * _BLOCK : end - first * _BLOCK]
+
+    def _block(self, disk: int, number: int) -> bytes:
+        # Without KVM a read takes 0.05 s however small it is, and boot sectors and records of the
+        # MFT are looked at again and again.
+        if (disk, number) not in self._blocks:
+            with _failing("read the disk"):
+                read = self._handle.pread_device(self._devices[disk], _BLOCK, number * _BLOCK)
+            self._blocks[disk, number] = bytes(read)
+        return self._blocks[disk, number]
 
     @contextmanager
     def mount(
@@ -178,8 +184,10 @@ class GuestfsDisks:
             raise
         with _failing("unmount the volume"):
             handle.umount_all()
-            # What is read after this comes from the disk, not from memory.
-            handle.drop_caches(3)
+            if writable:
+                # What is read after this comes from the disk, not from memory.
+                handle.drop_caches(3)
+                self._blocks.clear()
 
     def _require_same_place(self, disk: int, partition: Partition, device: str, name: str) -> None:
         """Refuse a partition that the appliance's kernel sees elsewhere than we do.
@@ -236,9 +244,9 @@ class GuestfsFilesystem:
         self._handle = handle
         #: Directories that are known to be some, by their path in real case.
         self._directories: set[str] = {""}
-        #: Answers to what was asked for, until a name comes or goes: each is read from all the
-        #: directories on the way, and mostly asked for again.
+        #: What was asked for and found, until a name comes or goes.
         self._resolved: dict[str, str | None] = {}
+        self._listed: dict[str, dict[str, str]] = {}
 
     def resolve(self, path: str) -> str | None:
         """Return the path in its real case, or None when there is no such thing."""
@@ -247,18 +255,28 @@ class GuestfsFilesystem:
         return self._resolved[path]
 
     def _looked_up(self, path: str) -> str | None:
-        try:
-            found = str(self._handle.case_sensitive_path(path))
-        except RuntimeError:
-            # A directory on the way is missing, or the appliance is gone.
-            with _failing(f"look for {path}"):
-                self._handle.exists("/")
-            return None
-        parts = found.strip("/").split("/")
-        for depth in range(1, len(parts)):
-            self._require_directory("/" + "/".join(parts[:depth]))
-        # A missing last component is not an error to case_sensitive_path.
-        return found if self._mode(found) is not None else None
+        found = ""
+        for part in path.split("/"):
+            if not part:
+                continue
+            if found not in self._directories and stat.S_ISREG(self._mode(found) or 0):
+                return None
+            self._require_directory(found)
+            name = self._names(found).get(part) or self._names(found).get(part.casefold())
+            if name is None:
+                return None
+            found = f"{found}/{name}"
+        return found or "/"
+
+    def _names(self, directory: str) -> dict[str, str]:
+        """Return the names in a directory by themselves and by themselves folded."""
+        # case_sensitive_path would read each directory on the way anew for every path.
+        if directory not in self._listed:
+            with _failing(f"list {directory or '/'}"):
+                names = self._handle.ls(directory or "/")
+            folded = {name.casefold(): name for name in reversed(names)}
+            self._listed[directory] = {**folded, **{name: name for name in names}}
+        return self._listed[directory]
 
     def exists(self, path: str) -> bool:
         """Tell whether there is anything of that name."""
@@ -314,7 +332,7 @@ class GuestfsFilesystem:
         if self._mode(target) is not None:
             self._file(target)
         else:
-            self._resolved.clear()
+            self._forget_names()
         with _failing(f"write {path}"):
             if len(data) <= _MESSAGE_LIMIT:
                 self._handle.write(target, data)
@@ -327,7 +345,7 @@ class GuestfsFilesystem:
     def make_directory(self, path: str) -> None:
         """Create one directory in an existing one."""
         target = self._target(path)
-        self._resolved.clear()
+        self._forget_names()
         with _failing(f"create the directory {path}"):
             self._handle.mkdir(target)
 
@@ -335,7 +353,7 @@ class GuestfsFilesystem:
         """Delete a file or an empty directory."""
         existing = self._existing(path)
         is_directory = stat.S_ISDIR(self._mode(existing) or 0)
-        self._resolved.clear()
+        self._forget_names()
         with _failing(f"delete {path}"):
             if is_directory:
                 self._directories.discard(existing)
@@ -348,6 +366,10 @@ class GuestfsFilesystem:
         with _failing("read the free space"):
             status = self._handle.statvfs("/")
         return int(status["bavail"]) * int(status["bsize"])
+
+    def _forget_names(self) -> None:
+        self._resolved.clear()
+        self._listed.clear()
 
     def _existing(self, path: str) -> str:
         found = self.resolve(path)
