@@ -46,11 +46,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", action="store_true", help="guests of 1 to 16 GiB, too (34 GiB)")
     parser.add_argument("--no-virt-v2v", action="store_true")
-    parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
+    parser.add_argument("--json", type=Path, help="where to write [build/bench.json]")
     parser.add_argument("--work", type=Path, default=Path("build"), help="folder for the results")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.work = arguments.work.resolve()
+    name = "bench-short.json" if arguments.short else "bench.json"
+    arguments.json = arguments.json or arguments.work / name
     return arguments
 
 
