@@ -63,7 +63,10 @@ class SetValue:
 
     def before(self, guest: OpenGuest) -> ValueBefore:
         """Return what is there now."""
-        return ValueBefore(guest.hives[self.hive].value(self.key, self.name))
+        hive = guest.hives[self.hive]
+        # Found out on planning, not only when half of a plan is applied.
+        hive.require_extendable(self.key)
+        return ValueBefore(hive.value(self.key, self.name))
 
     def apply(self, guest: OpenGuest) -> ValueBefore:
         """Make it so; returns what was there."""
@@ -96,6 +99,7 @@ class CreateKey:
 
     def before(self, guest: OpenGuest) -> ValueBefore:
         """Return what is there now."""
+        guest.hives[self.hive].require_extendable(self.key)
         return ValueBefore(None, None if self.is_done(guest) else self.key)
 
     def apply(self, guest: OpenGuest) -> ValueBefore:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.surgery.emulated_storage import CabinetFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.windows.cabinet import CabinetError, extract_members
 from offline_mig.windows.pe import pe_architecture
+
+#: Bytes of a cabinet. driver.cab of Windows 2003 has about 90 MiB.
+_MAX_CABINET = 256 * 1024 * 1024
 
 
 def take_from_cabinets(
@@ -26,7 +29,10 @@ def take_from_cabinets(
         if not missing:
             break
         try:
-            members = extract_members(volume.read(path), missing)
+            members = extract_members(volume.read(path, limit=_MAX_CABINET), missing)
+        except UnreadableFileError as error:
+            notes.append(f"{error.message} It was passed over.")
+            continue
         except CabinetError as error:
             notes.append(f"The guest's {path} is damaged and was passed over ({error}).")
             continue

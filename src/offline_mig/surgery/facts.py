@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline_mig.errors import GuestRefusedError
-from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.errors import GuestRefusedError, ToolFailedError
+from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.windows.control_set import ControlSets, read_control_sets
-from offline_mig.windows.hive import Hive, HiveName, RegistryView
+from offline_mig.windows.digits import small_number
+from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName, RegistryView
 from offline_mig.windows.identity import read_version
 from offline_mig.windows.pe import pe_architecture
 from offline_mig.windows.version import Architecture, WindowsVersion
@@ -49,6 +50,7 @@ class GuestFacts:
     inf_files: frozenset[str]
     cabinets: tuple[str, ...] = ()
     free_space: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def drivers_directory(self) -> str:
@@ -71,15 +73,14 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
                 "The installation is incomplete; restore the hive from a backup.",
             )
         local = scratch / name.value
-        local.write_bytes(volume.read(path))
+        local.write_bytes(volume.read(path, limit=MAX_HIVE_SIZE))
         hives[name] = Hive(local, name)
         hives[name].require_readable()
         hive_files[name] = path
     system, software = hives[HiveName.SYSTEM], hives[HiveName.SOFTWARE]
     control_sets = read_control_sets(system)
-    version = read_version(
-        software, system, control_sets.current, _kernel_architecture(volume, root)
-    )
+    architecture, notes = _architecture(volume, root, system, control_sets.current)
+    version = read_version(software, system, control_sets.current, architecture)
     return GuestFacts(
         version=version,
         root=root,
@@ -94,6 +95,7 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
         inf_files=_names(volume, f"{root}/inf"),
         cabinets=_cabinets(volume, root) if version.nt < (6, 0) else (),
         free_space=volume.free_space(),
+        notes=notes,
     )
 
 
@@ -127,14 +129,37 @@ def find_boot_controllers(system: RegistryView, control_set: str) -> tuple[BootC
     return tuple(found)
 
 
-def _kernel_architecture(volume: GuestFilesystem, root: str) -> Architecture | None:
+def _architecture(
+    volume: GuestFilesystem, root: str, system: RegistryView, control_set: str
+) -> tuple[Architecture | None, tuple[str, ...]]:
+    """Return what the kernel is built for, and notes about how that was found out."""
     kernel = f"{root}/System32/ntoskrnl.exe"
     if not volume.exists(kernel):
         raise GuestRefusedError(
-            f"The guest has no kernel: {root}/System32/ntoskrnl.exe is missing.",
+            f"The guest has no kernel: {kernel} is missing.",
             "The installation is incomplete; restore the file.",
         )
-    return pe_architecture(volume.read_part(kernel, 0, _PE_HEAD))
+    try:
+        return pe_architecture(volume.read_part(kernel, 0, _PE_HEAD)), ()
+    except (UnreadableFileError, ToolFailedError) as error:
+        # CompactOS compresses it, but never the hives, which are written to all the time.
+        value = system.value(
+            rf"{control_set}\Control\Session Manager\Environment", "PROCESSOR_ARCHITECTURE"
+        )
+        named = (value.as_text() or "").casefold() if value else ""
+        for architecture in Architecture:
+            if architecture.casefold() == named:
+                note = (
+                    f"The kernel {kernel} cannot be read, so the registry is believed that this "
+                    f"is a Windows for {architecture}: {error.message}"
+                )
+                return architecture, (note,)
+        raise GuestRefusedError(
+            f"The guest's kernel {kernel} cannot be read, perhaps since Windows is compressed "
+            f"(CompactOS), and the registry names no processor: {error.message}",
+            "Start the guest where it still runs, run 'compact.exe /CompactOS:never', shut it "
+            "down completely, and try again.",
+        ) from error
 
 
 def _realtime_is_universal(system: RegistryView, control_set: str) -> bool:
@@ -162,6 +187,9 @@ def _cabinets(volume: GuestFilesystem, root: str) -> tuple[str, ...]:
             name = entry.name.lower()
             if name == "driver.cab":
                 found.append((0, f"{directory}/{entry.name}"))
-            elif name.startswith("sp") and name.endswith(".cab") and name[2:-4].isdigit():
-                found.append((int(name[2:-4]), f"{directory}/{entry.name}"))
+            elif name.startswith("sp") and name.endswith(".cab"):
+                pack = small_number(name[2:-4])
+                if pack is None:
+                    continue
+                found.append((pack, f"{directory}/{entry.name}"))
     return tuple(path for _, path in sorted(found, reverse=True))

@@ -22,7 +22,7 @@ from offline_mig.surgery.changes import (
     WriteFile,
 )
 from offline_mig.surgery.plan import Plan
-from offline_mig.windows.hive import Hive, HiveName
+from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName
 
 #: Bytes that must stay free on the system volume: Windows itself needs room to boot.
 _SPARE_SPACE = 16 * 1024 * 1024
@@ -112,7 +112,7 @@ def _open_hives(
     opened = {}
     for name, path in hive_files.items():
         local = scratch / name.value
-        local.write_bytes(volume.read(path))
+        local.write_bytes(volume.read(path, limit=MAX_HIVE_SIZE))
         opened[name] = Hive(local, name, writable=writable)
     return opened
 

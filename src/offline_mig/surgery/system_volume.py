@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from offline_mig.errors import GuestRefusedError
+from offline_mig.errors import GuestRefusedError, OfflineMigError, ToolFailedError
 from offline_mig.guest.engine import GuestDisks
-from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.guest.ntfs import VolumeKind, read_state, volume_kind
 from offline_mig.guest.partition_table import Partition, PartitionTable, read_partition_table
 from offline_mig.guest.refusal import volume_name
 
-#: Where Windows lives: \WINDOWS since XP, \WINNT up to 2000 and after upgrades from it.
-_SYSTEM_ROOTS = ("/Windows", "/WINNT")
+#: What an upgrade leaves of the Windows before it: Windows.old, Windows.old.000.
+_LEFT_BEHIND = "windows.old"
 #: First bytes of hiberfil.sys: a session waits in it. A resumed or empty file starts with
 #: "wake", "WAKE" or zeros.
 _HIBERNATED = (b"hibr", b"HIBR", b"rstr", b"RSTR")
@@ -24,18 +24,24 @@ class SystemVolume:
     """The volume with Windows on it.
 
     ``root`` is the Windows directory in its real case, ``hiberfil`` the first bytes of
-    hiberfil.sys (empty when there is none).
+    hiberfil.sys (empty when there is none), ``notes`` what the user should know of other volumes.
     """
 
     disk: int
     partition: Partition
     root: str
     hiberfil: bytes = b""
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What to call the volume in messages and to give as --system-partition."""
         return volume_name(self.disk, self.partition)
+
+    @property
+    def choice(self) -> str:
+        """What to give as --system-partition when it is one of several Windows on its volume."""
+        return f"{self.name}{self.root}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ def find_system_volume(
     """
     found: list[SystemVolume] = []
     locked: list[str] = []
+    failed: list[OfflineMigError] = []
     ntfs = 0
     for number, table in enumerate(layout.tables):
         for partition in table.partitions:
@@ -82,22 +89,24 @@ def find_system_volume(
             if kind is not VolumeKind.NTFS:
                 continue
             ntfs += 1
-            with disks.mount(number, partition, writable=False) as volume:
-                root = _windows_root(volume)
-                if root is not None:
-                    head = _hiberfil_head(volume)
-                    found.append(SystemVolume(number, partition, root, head))
+            try:
+                with disks.mount(number, partition, writable=False) as volume:
+                    roots = _windows_roots(volume)
+                    head = _hiberfil_head(volume) if roots else b""
+            except (GuestRefusedError, ToolFailedError) as error:
+                # Another volume than that of Windows may be as damaged as it likes.
+                failed.append(error)
+                continue
+            found += [SystemVolume(number, partition, root, head) for root in roots]
+    if failed and not found:
+        raise failed[0]
+    notes = tuple(f"{error.message} It was passed over." for error in failed)
     if wanted is not None:
-        return _pick(found, wanted)
+        return replace(_pick(found, wanted), notes=notes)
     if len(found) > 1:
-        names = ", ".join(f"{volume.name} ({volume.root})" for volume in found)
-        raise GuestRefusedError(
-            f"The guest holds several Windows installations: {names}.",
-            "Choose one with --system-partition DISK:PARTITION, for example "
-            f"--system-partition {found[0].name}.",
-        )
+        raise _several(found)
     if found:
-        return found[0]
+        return replace(found[0], notes=notes)
     if locked:
         raise GuestRefusedError(
             f"The volume {', '.join(locked)} is encrypted with BitLocker, and no other volume "
@@ -152,23 +161,48 @@ def require_clean(disks: GuestDisks, volume: SystemVolume) -> None:
         )
 
 
-def _windows_root(volume: GuestFilesystem) -> str | None:
-    for root in _SYSTEM_ROOTS:
-        if volume.exists(f"{root}/System32/config/SYSTEM"):
-            return volume.resolve(root)
-    return None
+def _several(found: list[SystemVolume]) -> GuestRefusedError:
+    places = [volume.name for volume in found]
+    names = ", ".join(f"{volume.name} ({volume.root})" for volume in found)
+    first = found[0].choice if places.count(found[0].name) > 1 else found[0].name
+    return GuestRefusedError(
+        f"The guest holds several Windows installations: {names}.",
+        "Choose one with --system-partition DISK:PARTITION, or with DISK:PARTITION/DIRECTORY "
+        f"where a volume holds several, for example --system-partition {first}.",
+    )
+
+
+def _windows_roots(volume: GuestFilesystem) -> list[str]:
+    r"""Return all Windows directories: \WINDOWS, \WINNT, or what Setup or its user named them."""
+    return [
+        f"/{entry.name}"
+        for entry in volume.list_directory("/")
+        if entry.is_directory
+        and not entry.name.casefold().startswith(_LEFT_BEHIND)
+        and volume.exists(f"/{entry.name}/System32/config/SYSTEM")
+    ]
 
 
 def _hiberfil_head(volume: GuestFilesystem) -> bytes:
     if not volume.exists("/hiberfil.sys"):
         return b""
-    return volume.read_part("/hiberfil.sys", 0, 8)
+    try:
+        return volume.read_part("/hiberfil.sys", 0, 8)
+    except UnreadableFileError:
+        # A directory, link or pipe of that name: Windows keeps no session in one.
+        return b""
 
 
 def _pick(found: list[SystemVolume], wanted: str) -> SystemVolume:
-    for volume in found:
-        if volume.name == wanted:
-            return volume
+    chosen = [
+        volume
+        for volume in found
+        if volume.name == wanted or volume.choice.casefold() == wanted.casefold().rstrip("/")
+    ]
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        raise _several(chosen)
     names = ", ".join(volume.name for volume in found) or "none"
     raise GuestRefusedError(
         f"There is no Windows on partition {wanted}; volumes with Windows: {names}.",

@@ -23,8 +23,20 @@ from offline_mig.windows.registry import RegistryValue
 BASE_BLOCK_SIZE = 4096
 #: The base block's checksum covers this many bytes.
 _CHECKSUM_SPAN = 508
+#: Where in a cell with a key (nk) the place of its security descriptor (sk) is.
+_NK_SECURITY = 4 + 44
 #: Hive versions: NT 4 writes 1.2 and 1.3, Windows 2000 and later 1.3 to 1.6.
 _KNOWN_MINOR_VERSIONS = range(2, 7)
+
+
+#: Levels of keys that Windows allows (Microsoft, "Registry element size limits").
+MAX_DEPTH = 512
+#: Levels below a key that is kept in a journal: what drivers leave behind has two or three.
+_MAX_TREE_DEPTH = 64
+#: Bytes of a hive file that are read. The format ends at 2 GiB (cell offsets have 31 bits), and
+#: the largest SOFTWARE hives seen have some hundred MiB; all of it is held in memory.
+MAX_HIVE_SIZE = 1024**3
+_REPAIR = "Restore the hive from a backup; nothing was changed in the source."
 
 
 class HiveName(StrEnum):
@@ -117,6 +129,7 @@ class Hive:
     def __init__(self, path: Path, name: HiveName, *, writable: bool = False) -> None:
         self.name = name
         self.path = path
+        self._added: set[int] = set()
         check_base_block(name, path.read_bytes())
         with self._refusing("open it"):
             self._hivex = _binding()(str(path), write=writable)
@@ -167,18 +180,28 @@ class Hive:
             raise
 
     def _read_all(self) -> None:
-        # Hundreds of thousands of calls: what is done around each of them is what takes time.
+        # Hundreds of thousands of calls: what is done around each of them is what takes time. By
+        # levels, so that the depth is known without keeping it for each key.
         hive = self._hivex
         values, key_of, content_of = hive.node_values, hive.value_key, hive.value_value
         name_of, children_of = hive.node_name, hive.node_children
-        pending = [self._root]
-        while pending:
-            node = pending.pop()
-            for value in values(node):
-                key_of(value)
-                content_of(value)
-            name_of(node)
-            pending += children_of(node)
+        level = [self._root]
+        seen: set[int] = set()
+        depth = 0
+        while level:
+            known = len(seen)
+            seen.update(level)
+            if len(seen) != known + len(level) or depth > MAX_DEPTH:
+                raise self._entangled("a key in it")
+            below: list[int] = []
+            for node in level:
+                for value in values(node):
+                    key_of(value)
+                    content_of(value)
+                name_of(node)
+                below += children_of(node)
+            level = below
+            depth += 1
 
     def walk(self, key: str = "") -> Iterator[tuple[str, Mapping[str, RegistryValue]]]:
         """Yield every key below ``key``, itself included, with its values.
@@ -188,14 +211,22 @@ class Hive:
         start = self._node(key)
         if start is None:
             return
-        pending = [(key, start)]
+        # Paths are put together late: a hostile hive can list many children deep down.
+        pending: list[tuple[str, int, int]] = [("", 0, start)]
+        seen: set[int] = set()
         while pending:
-            path, node = pending.pop()
+            parent, depth, node = pending.pop()
+            path = key
+            if depth:
+                with self._refusing(f"read a key in {parent or 'the root key'}"):
+                    name = self._hivex.node_name(node)
+                path = f"{parent}\\{name}" if parent else name
+            if node in seen or depth > MAX_DEPTH:
+                raise self._entangled(path[:200] or "the root key")
+            seen.add(node)
             yield path, self._values_of(node, path)
             with self._refusing(f"list {path or 'the root key'}"):
-                for child in self._children(node):
-                    child_name = self._hivex.node_name(child)
-                    pending.append((f"{path}\\{child_name}" if path else child_name, child))
+                pending += [(path, depth + 1, child) for child in self._children(node)]
 
     def set_value(self, key: str, name: str, value: RegistryValue) -> str | None:
         """Set a value, creating its key and the parents as needed.
@@ -219,9 +250,12 @@ class Hive:
             path = f"{path}\\{part}" if path else part
             with self._refusing(f"create {path}"):
                 child = self._hivex.node_get_child(node, part)
-                if child is None:
+            if child is None:
+                self._require_security(node, path.rpartition("\\")[0])
+                with self._refusing(f"create {path}"):
                     child = self._hivex.node_add_child(node, part)
-                    created = created or path
+                self._added.add(child)
+                created = created or path
             node = child
         return created
 
@@ -281,15 +315,58 @@ class Hive:
                 found[self._hivex.value_key(handle)] = RegistryValue(kind & 0xFFFFFFFF, data)
             return found
 
-    def _tree_of(self, node: int, key: str) -> KeyTree:
+    def _tree_of(self, node: int, key: str, depth: int = 0) -> KeyTree:
+        if depth > _MAX_TREE_DEPTH:
+            raise self._entangled(key)
         with self._refusing(f"read {key}"):
             name = self._hivex.node_name(node)
             children = self._children(node)
         return KeyTree(
             name=name,
             values=self._values_of(node, key),
-            subkeys=tuple(self._tree_of(child, f"{key}\\…") for child in children),
+            subkeys=tuple(self._tree_of(child, key, depth + 1) for child in children),
         )
+
+    def _entangled(self, key: str) -> GuestRefusedError:
+        return GuestRefusedError(
+            f"The hive {self.name} is damaged: {key} lies too deep or in more than one place.",
+            _REPAIR,
+        )
+
+    def _require_security(self, node: int, key: str) -> None:
+        """Refuse a key that carries no security descriptor, which a new key would inherit.
+
+        hivex refuses it as well (EFAULT), but only when the key is added. Its numbers of keys are
+        places in the file; a key that was added meanwhile is not there yet, and has what its parent
+        has.
+        """
+        if node in self._added:
+            return
+        with self.path.open("rb") as hive:
+            hive.seek(node + _NK_SECURITY)
+            field = hive.read(4)
+            if len(field) < 4:
+                return
+            hive.seek(BASE_BLOCK_SIZE + int.from_bytes(field, "little") + 4)
+            found = hive.read(2)
+        if found != b"sk":
+            raise GuestRefusedError(
+                f"In the hive {self.name}, {key or 'the root key'} carries no security "
+                "descriptor, so nothing can be added below it.",
+                "Hives that ReactOS wrote are like that, those of Windows are not; restore the "
+                "hive from a backup that Windows made.",
+            )
+
+    def require_extendable(self, key: str) -> None:
+        """Raise GuestRefusedError when ``key`` is not there and could not be added."""
+        node, path = self._root, ""
+        for part in key.split("\\"):
+            with self._refusing(f"look up {key}"):
+                child = self._hivex.node_get_child(node, part)
+            if child is None:
+                self._require_security(node, path)
+                return
+            node, path = child, f"{path}\\{part}" if path else part
 
     def _spelling(self, key: str, name: str) -> str:
         for present in self.values(key):
@@ -315,7 +392,7 @@ class _Refusing:
         if isinstance(error, RuntimeError | OSError | UnicodeError):
             raise GuestRefusedError(
                 f"The hive {self._hive} is damaged: hivex could not {self._action} ({error}).",
-                "Restore the hive from a backup; nothing was changed in the source.",
+                _REPAIR,
             ) from error
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from offline_mig.errors import GuestRefusedError
+from offline_mig.windows.digits import small_number
 from offline_mig.windows.hive import RegistryView
 from offline_mig.windows.version import Architecture, WindowsVersion
 
@@ -30,13 +31,13 @@ def read_version(
         for name, value in software.values(_CURRENT_VERSION).items()
         if (text := value.as_text()) is not None
     }
-    build = _number(texts.get("currentbuildnumber")) or _number(texts.get("currentbuild")) or 0
+    build = small_number(texts.get("currentbuildnumber")) or small_number(texts.get("currentbuild"))
     major_value = software.value(_CURRENT_VERSION, "CurrentMajorVersionNumber")
     minor_value = software.value(_CURRENT_VERSION, "CurrentMinorVersionNumber")
     major = major_value.as_int() if major_value else None
     minor = minor_value.as_int() if minor_value else None
     if major is None:
-        match = re.fullmatch(r"(\d+)\.(\d+)", texts.get("currentversion", ""))
+        match = re.fullmatch(r"([0-9]{1,3})\.([0-9]{1,3})", texts.get("currentversion", ""))
         if match is None:
             raise GuestRefusedError(
                 f"The hive SOFTWARE names no Windows version in {_CURRENT_VERSION}.",
@@ -62,7 +63,7 @@ def read_version(
     version = WindowsVersion(
         major=major,
         minor=minor or 0,
-        build=build,
+        build=build or 0,
         architecture=kernel_architecture,
         server=kind.casefold() != "winnt",
         service_pack=_service_pack(system, control_set, texts.get("csdversion", "")),
@@ -81,10 +82,6 @@ def _service_pack(system: RegistryView, control_set: str, text: str) -> int:
     value = system.value(rf"{control_set}\Control\Windows", "CSDVersion")
     number = value.as_int() if value else None
     if number:
-        return number >> 8
-    match = re.search(r"(\d+)", text)
+        return number >> 8 & 0xFF
+    match = re.search(r"(?<![0-9])([0-9]{1,3})(?![0-9])", text)
     return int(match[1]) if match else 0
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
