@@ -7,21 +7,26 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fixtures.appliance import launched
+from fixtures.catalogue import WINDOWS_7
 from fixtures.conversion_run import require_engine
+from fixtures.guests import GuestSpec
 from fixtures.ntfs_volumes import make_volume, require_sound
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.errors import GuestRefusedError, OfflineMigError
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
+from offline_mig.guest.guestfs_engine import GuestfsEngine
 from offline_mig.guest.ntfs_library import load_library
 from offline_mig.guest.ntfs_volume import NtfsVolumeFiles
 from offline_mig.guest.partition_table import Partition
 from offline_mig.machine import DiskFormat
+from offline_mig.surgery.system_volume import read_layout
 
 pytestmark = pytest.mark.appliance
 
@@ -164,3 +169,24 @@ def test_huge_file_is_not_read(files: GuestFilesystem) -> None:
     with pytest.raises(GuestRefusedError, match="MiB"):
         files.read("/huge.sys")
     assert files.read_part("/huge.sys", 0, 8) == bytes(8)
+
+
+def test_another_place_than_the_one_that_was_checked_is_not_mounted(
+    base_image: Callable[[GuestSpec], Path],
+) -> None:
+    image = base_image(WINDOWS_7)
+    with GuestfsEngine().open((OpenedDisk(image, DiskFormat.RAW),), writable=False) as disks:
+        first, second = read_layout(disks, 1).tables[0].partitions[:2]
+        for wrong in (
+            replace(first, number=second.number),
+            replace(first, number=9),
+            replace(first, size=first.size - 512),
+            replace(first, start=first.start + 512),
+        ):
+            with (
+                pytest.raises(GuestRefusedError, match="is ambiguous"),
+                disks.mount(0, wrong, writable=False),
+            ):
+                pass
+        with disks.mount(0, first, writable=False) as files:
+            assert files.list_directory("/")
