@@ -131,8 +131,6 @@ REFUSED: dict[str, Callable[[GuestFilesystem], object]] = {
 def test_nothing_is_followed(files: GuestFilesystem, name: str) -> None:
     kinds: tuple[type[Exception], ...] = (UnreadableFileError,)
     if isinstance(files, NtfsVolumeFiles):
-        if "-in-" in name:
-            pytest.skip("the worker gives up on these, and is then gone for the other tests")
         if name in ("read-link", "write-link"):
             pytest.skip("a link of Interix is a small file of its own to the worker")
         kinds = (OfflineMigError, FileNotFoundError)

@@ -63,8 +63,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stand
 SOURCE = click.argument("source", type=PATH)
 SYSTEM_PARTITION = click.option(
     "--system-partition",
-    metavar="DISK:PARTITION",
-    help="Which Windows of several, both counted from 1.",
+    metavar="DISK:PARTITION[/FOLDER]",
+    help="Which Windows of several, both counted from 1, such as 1:2 or 1:2/WINNT.",
 )
 ENGINE = click.option(
     "--engine",
@@ -111,7 +111,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
             "schema": "offline-mig/inspect/1",
             "machine": plain(found.machine),
             "guest": guest_record(found.facts, found.volume, found.layout),
-            "notes": [*found.notes, *found.machine.notes],
+            "notes": list(found.notes),
         }
         _print_json(record)
     else:

@@ -81,7 +81,7 @@ def show_examination(found: Examination) -> None:
     _show_windows(found.facts)
     _row("volume", f"{found.volume.name}, Windows in {found.volume.root}")
     _row("free space", _size(found.facts.free_space))
-    _show_notes((*found.notes, *found.machine.notes))
+    _show_notes(found.notes)
 
 
 def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:

@@ -105,7 +105,7 @@ def rehearse(
         progress.step("Planning")
         machine = with_found_firmware(machine, layout)
         proposal = _propose(disks, volume, media, options)
-        notes = (*disks.notes, *machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
+        notes = (*disks.notes, *_found_notes(machine, volume, proposal))
     names = disk_names(machine, options.format)
     files = [options.output.absolute() / name for name in names]
     target = _plan_target(machine, volume, proposal, files, options)
@@ -174,7 +174,7 @@ def convert(
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
                 journal = _operate(disks, volume, proposal)
-            notes = (*machine.notes, *proposal.wanted.notes, *proposal.drivers.notes)
+            notes = _found_notes(machine, volume, proposal)
             engine_notes = disks.notes
         with watch.measure("copy"):
             progress.step("Copying the disks")
@@ -285,6 +285,16 @@ def _propose(
         guest = OpenGuest(files, _readable_hives(facts))
         pending = wanted.pending(guest)
         return Proposal(facts, drivers, wanted, pending, tuple(diff_lines(pending, guest)))
+
+
+def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> tuple[str, ...]:
+    return (
+        *machine.notes,
+        *volume.notes,
+        *proposal.facts.notes,
+        *proposal.wanted.notes,
+        *proposal.drivers.notes,
+    )
 
 
 def _readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:

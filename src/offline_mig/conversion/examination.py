@@ -115,4 +115,5 @@ def inspect_guest(source: Path, engine: Engine, system_partition: str | None = N
         examined_volume(disks, volume) as (_, facts),
     ):
         machine = with_found_firmware(machine, layout)
-        return Examination(machine, layout, volume, facts, disks.notes)
+        notes = (*disks.notes, *machine.notes, *volume.notes, *facts.notes)
+        return Examination(machine, layout, volume, facts, notes)

@@ -109,7 +109,7 @@ def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) ->
     system_root = facts.software.value(r"Microsoft\Windows NT\CurrentVersion", "SystemRoot")
     return {
         "windows": {**plain(facts.version), "release": facts.version.release},
-        "system_partition": volume.name,
+        "system_partition": volume.choice,
         "windows_folder": facts.root,
         "system_root": system_root.as_text() if system_root else None,
         "partition_tables": plain(layout.tables),

@@ -149,7 +149,11 @@ class _Served:
 
     def _create(self, path: str, *, is_directory: bool) -> None:
         parent, _, name = path.rpartition("/")
-        _, directory, _ = self._existing(parent or "/")
+        _, directory, is_parent_directory = self._existing(parent or "/")
+        if not is_parent_directory:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        # A link has no names of its own: asking for them is refused, before anything is made.
+        self._names(directory)
         self._volume.create(directory, name, is_directory=is_directory)
         del self._directories[directory]
 
