@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.conversion_run import COMMAND, offline_mig, require_engine
+from fixtures.conversion_run import COMMAND, offline_mig, private_mounts, require_engine
 from fixtures.guests import GuestKind, GuestSpec, VmdkKind, build_guest
 from fixtures.result import tree_state
 
@@ -195,7 +195,7 @@ def test_full_output_is_told_before_the_work(
     script = 'mount -t tmpfs -o size=8m none "$1" && shift && exec "$@"'
     convert = [*COMMAND, "convert", source, "--drivers", drivers_dir, "-o", output]
     run = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, "sh", output, *convert],
+        [*private_mounts(), "sh", "-c", script, "sh", output, *convert],
         capture_output=True,
         text=True,
         check=False,

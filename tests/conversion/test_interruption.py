@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.conversion_run import COMMAND, offline_mig, require_engine
+from fixtures.conversion_run import COMMAND, offline_mig, private_mounts, require_engine
 from fixtures.guests import BuiltGuest, GuestKind, GuestSpec, build_guest
 from fixtures.result import left_over_processes, tree_state
 
@@ -234,7 +234,7 @@ def test_source_folder_may_be_read_only(
     output = tmp_path / "out"
     convert = [*COMMAND, "convert", guest.vmx, "--drivers", drivers_dir, "-o", output]
     run = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, "sh", guest.folder, *convert],
+        [*private_mounts(), "sh", "-c", script, "sh", guest.folder, *convert],
         capture_output=True,
         text=True,
         check=False,
@@ -255,7 +255,7 @@ def in_tiny_file_system(folder: Path, size: str, program: str) -> str:
     script = 'mount -t tmpfs -o size="$2" none "$1" && exec "$3" -c "$4"'
     python = COMMAND[0]
     run = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, "sh", folder, size, python, program],
+        [*private_mounts(), "sh", "-c", script, "sh", folder, size, python, program],
         capture_output=True,
         text=True,
         check=False,
