@@ -132,7 +132,7 @@ def test_interrupted_run_cleans_up(
     output = tmp_path / "out"
     run = stopped_at("Planning", sent, guest, drivers_dir, output, engine, delay)
     assert run.returncode == 130
-    assert "Interrupted; nothing was published." in run.stderr
+    assert "Interrupted; nothing was left half done." in run.stderr
     assert "Traceback" not in run.stderr
     assert not output.exists()
     assert wait_for_no_processes(tmp_path) == []
@@ -141,7 +141,7 @@ def test_interrupted_run_cleans_up(
 #: Engines and seconds after a step began: while the appliance starts, while it works.
 _AT_A_TERMINAL = [
     ("userspace", "Planning", 0.0),
-    ("userspace", "Copying", 0.0),
+    ("userspace", "Opening the guest", 0.0),
     *(
         pytest.param("guestfs", step, delay, marks=pytest.mark.appliance)
         for step, delay in (("Opening the guest", 1.0), ("Planning", 0.0), ("Planning", 0.7))
@@ -178,7 +178,7 @@ def test_ctrl_c_in_a_terminal(
     seen += _read_until(terminal, None)
     os.close(terminal)
     code = process.wait(timeout=60)
-    assert (code, b"Interrupted; nothing was published." in seen) == (130, True), seen.decode()
+    assert (code, b"Interrupted; nothing was left half done." in seen) == (130, True), seen.decode()
     assert b"Traceback" not in seen
     assert not output.exists()
     assert wait_for_no_processes(tmp_path) == []

@@ -47,7 +47,9 @@ class Commands(click.Group):
             fail(f"{name}{error.strerror or error}.", "", 1, as_json=_wants_json(ctx))
         except (KeyboardInterrupt, Terminated):
             click.echo(err=True)
-            fail("Interrupted; nothing was published.", "", INTERRUPTED, as_json=_wants_json(ctx))
+            # Results appear only when they are whole, and may have in the last moment.
+            message = "Interrupted; nothing was left half done."
+            fail(message, "", INTERRUPTED, as_json=_wants_json(ctx))
 
 
 def fail(message: str, remedy: str, code: int, *, as_json: bool) -> NoReturn:
