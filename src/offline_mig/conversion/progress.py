@@ -21,19 +21,6 @@ class Progress(Protocol):
         """So much of disk ``disk`` of ``disks`` (from 1) is copied."""
 
 
-class Silence:
-    """A Progress that says nothing."""
-
-    def step(self, text: str) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def copied(self, disk: int, disks: int, percent: float) -> None:
-        """Say nothing."""
-
-
 class Stopwatch:
     """Measures named steps, in seconds of wall time."""
 

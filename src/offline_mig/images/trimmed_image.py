@@ -1,4 +1,6 @@
-"""An image without the contents of its free clusters: deleted files must not travel.
+"""An image without the contents of its free clusters, so that deleted files do not travel.
+
+Whole pieces of 64 KiB are left out; what a piece that is partly in use still holds, stays.
 
 The image itself is not touched. A qcow2 overlay over it says that the free space is zero, which
 costs metadata only; whatever is copied from the overlay leaves the free space out.
