@@ -15,6 +15,7 @@ from offline_mig.drivers.copyfiles import CopyFile, plain_name
 from offline_mig.drivers.decorations import best_decoration, effective_section
 from offline_mig.drivers.inf import InfError, InfFile, InfLine, parse_inf, tokens_in
 from offline_mig.drivers.install import InstallReader, InstallSection, ServiceInstall
+from offline_mig.drivers.signing import Signing
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 #: A bound for hostile files only: the largest real ones have some thousands.
@@ -53,7 +54,7 @@ class DriverPackage:
     INF's strings, by their lower-case tokens, that names and descriptions are made of. ``files``
     has the contents of the files that belong to the package by their lower-case names, the INF
     and the catalogue among them, and ``missing_files`` those that should and were not found;
-    both are empty until ``with_files``.
+    both are empty until ``with_files``, and ``signing`` is None until the catalogue was judged.
     """
 
     inf_name: str
@@ -72,6 +73,7 @@ class DriverPackage:
     strings: Mapping[str, str]
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     missing_files: tuple[str, ...] = ()
+    signing: Signing | None = None
 
     @property
     def catalogue_present(self) -> bool:
