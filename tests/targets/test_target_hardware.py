@@ -301,3 +301,12 @@ def test_vmware_backdoor_is_closed_and_vnc_has_no_qxl() -> None:
 def test_asking_for_q35_under_xp_is_warned_of() -> None:
     assert has_note(plan(XP, Q35), "0x000000A5")
     assert plan(WindowsVersion(5, 2, 3790, AMD64), PC).machine_type is MachineType.PC
+
+
+def test_a_screen_beyond_the_video_memory_is_told() -> None:
+    def told(width: int, height: int) -> bool:
+        notes = plan(options=TargetOptions(resolution=(width, height))).notes
+        return any(f"{width} x {height}" in note and "256 MiB" in note for note in notes)
+
+    assert told(20000, 20000)
+    assert not told(3840, 2160)

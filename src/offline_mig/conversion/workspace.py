@@ -18,6 +18,9 @@ from pathlib import Path
 
 from offline_mig.errors import OutputRefusedError
 
+#: Where earlier results wait in a workspace until their successors are all in place.
+_REPLACED = "replaced"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -30,18 +33,30 @@ class Workspace:
         """Give finished files their final names in the output folder, in the given order.
 
         Each is on stable storage before it appears. Of earlier results the last named goes
-        first: the domain, so that none is ever seen beside a disk that is not its own. Raises
-        OutputRefusedError.
+        first: the domain, so that none is ever seen beside a disk that is not its own. All of
+        them are put back when one of the new cannot take its place. Raises OutputRefusedError.
         """
+        replaced = self.folder / _REPLACED
+        published: list[str] = []
         try:
             for name in names:
                 _sync(self.folder / name)
-            (self.output / names[-1]).unlink(missing_ok=True)
+            replaced.mkdir()
+            for name in reversed(names):
+                if os.path.lexists(self.output / name):
+                    (self.output / name).replace(replaced / name)
             for name in names:
                 (self.folder / name).replace(self.output / name)
+                published.append(name)
             _sync(self.output)
-        except OSError as error:
-            raise output_refused(error, self.output) from error
+        except BaseException as error:
+            with suppress(OSError):
+                for name in reversed(published):
+                    (self.output / name).unlink()
+                _put_back(self.folder, self.output, names[-1])
+            if isinstance(error, OSError):
+                raise output_refused(error, self.output) from error
+            raise
         return tuple(self.output / name for name in names)
 
 
@@ -124,10 +139,16 @@ def open_workspace(output: Path, stem: str) -> Iterator[Workspace]:
                 "Wait for it, or choose another folder with -o.",
             ) from error
         try:
-            _empty(folder)
+            try:
+                _put_back(folder, output, f"{stem}.xml")
+                _empty(folder)
+            except OSError as error:
+                raise output_refused(error, output) from error
             yield Workspace(folder, output)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            # Earlier results that could not be put back are not for this run to delete.
+            if not _waiting(folder, output, f"{stem}.xml"):
+                shutil.rmtree(folder, ignore_errors=True)
             for path in made:
                 with suppress(OSError):
                     path.rmdir()
@@ -158,6 +179,23 @@ def _not_ours(folder: Path) -> OutputRefusedError:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return (status.st_dev, status.st_ino)
+
+
+def _waiting(folder: Path, output: Path, domain: str) -> list[Path]:
+    """Return earlier results that were moved aside and whose successors are not all in place.
+
+    The domain is the last to be published: once it is there the new results are whole.
+    """
+    replaced = folder / _REPLACED
+    if (output / domain).exists() or replaced.is_symlink() or not replaced.is_dir():
+        return []
+    # The domain last here, too.
+    return sorted(replaced.iterdir(), key=lambda path: path.name == domain)
+
+
+def _put_back(folder: Path, output: Path, domain: str) -> None:
+    for path in _waiting(folder, output, domain):
+        path.replace(output / path.name)
 
 
 def _empty(folder: Path) -> None:

@@ -23,7 +23,7 @@ from offline_mig.targets.network import plan_nic
 from offline_mig.targets.options import DriversInPlace, TargetOptions
 from offline_mig.targets.processors import Processors, plan_processors
 from offline_mig.targets.storage import plan_cdroms, plan_disks, require_driver
-from offline_mig.targets.video import VideoCard, plan_video
+from offline_mig.targets.video import VideoCard, plan_video, video_memory
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 __all__ = [
@@ -294,6 +294,12 @@ def _wanted(driver: bool, device: str, notes: list[str]) -> bool:
 
 def _video(options: TargetOptions, drivers: DriversInPlace, notes: list[str]) -> VideoCard:
     card = plan_video(options.resolution, options.graphics)
+    if card.framebuffer < video_memory(*options.resolution):
+        width, height = options.resolution
+        notes.append(
+            f"{width} x {height} is more than one virtual screen can have; the video memory is "
+            f"{card.framebuffer // 1024} MiB, which is the most that it gets."
+        )
     if options.graphics is Graphics.VNC:
         notes.append("The screen is standard VGA over VNC: no clipboard, no automatic resizing.")
     elif not drivers.video:

@@ -1,0 +1,75 @@
+"""Publishing: earlier results are replaced whole, or stay as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from offline_mig.conversion.workspace import open_workspace
+from offline_mig.errors import OutputRefusedError
+
+NAMES = ("guest-disk1.qcow2", "guest-disk2.qcow2", "guest.report.json", "guest.xml")
+
+
+def put(folder: Path, text: str, names: tuple[str, ...] = NAMES) -> None:
+    for name in names:
+        (folder / name).write_text(f"{text} {name}")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+def test_new_results_replace_all_earlier_ones(tmp_path: Path) -> None:
+    put(tmp_path, "old")
+    with open_workspace(tmp_path, "guest") as workspace:
+        put(workspace.folder, "new")
+        workspace.publish(NAMES)
+    assert contents(tmp_path) == {name: f"new {name}" for name in NAMES}
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("last", range(1, len(NAMES)))
+@pytest.mark.parametrize("earlier", [NAMES, NAMES[1:], NAMES[-1:], ()])
+def test_a_result_that_cannot_take_its_place_brings_all_earlier_ones_back(
+    tmp_path: Path, last: int, earlier: tuple[str, ...]
+) -> None:
+    put(tmp_path, "old", earlier)
+    # A name given twice is gone when its turn comes again.
+    names = (*NAMES[:last], NAMES[0], *NAMES[last:])
+    with open_workspace(tmp_path, "guest") as workspace:
+        put(workspace.folder, "new")
+        with pytest.raises(OutputRefusedError):
+            workspace.publish(names)
+        assert contents(tmp_path) == {name: f"old {name}" for name in earlier}
+    assert contents(tmp_path) == {name: f"old {name}" for name in earlier}
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("moved", range(1, len(NAMES) + 1))
+@pytest.mark.parametrize("published", range(len(NAMES)))
+def test_results_that_a_killed_run_had_moved_aside_come_back(
+    tmp_path: Path, moved: int, published: int
+) -> None:
+    put(tmp_path, "old")
+    killed = tmp_path / ".guest.offline-mig"
+    (killed / "replaced").mkdir(parents=True)
+    for name in tuple(reversed(NAMES))[:moved]:
+        (tmp_path / name).rename(killed / "replaced" / name)
+    if moved == len(NAMES):
+        put(tmp_path, "new", NAMES[:published])
+    with open_workspace(tmp_path, "guest"):
+        assert contents(tmp_path) == {name: f"old {name}" for name in NAMES}
+    assert not killed.exists()
+
+
+def test_a_run_killed_after_publishing_leaves_the_new_results(tmp_path: Path) -> None:
+    put(tmp_path, "new")
+    killed = tmp_path / ".guest.offline-mig"
+    (killed / "replaced").mkdir(parents=True)
+    put(killed / "replaced", "old")
+    with open_workspace(tmp_path, "guest"):
+        pass
+    assert contents(tmp_path) == {name: f"new {name}" for name in NAMES}
+    assert not killed.exists()
