@@ -39,6 +39,7 @@ def converted(
                 guest.vmx,
                 "--drivers",
                 drivers_iso,
+                "--allow-unsigned",
                 "-o",
                 output,
                 "--json",

@@ -138,7 +138,7 @@ def test_bad_source(
     given = damage(source)
     before = tree_state(source.parent)
     output = tmp_path / "out"
-    run = offline_mig("convert", given, "--drivers", drivers_dir, "-o", output)
+    run = offline_mig("convert", given, "--drivers", drivers_dir, "--allow-unsigned", "-o", output)
     assert run.returncode == code, run.stderr
     assert told in run.stderr
     assert run.stderr.splitlines()[-1].startswith("What to do: ")
@@ -171,7 +171,7 @@ def test_earlier_results_are_not_replaced(source: Path, drivers_dir: Path, tmp_p
     output = tmp_path / "out"
     output.mkdir()
     (output / "Old Box.xml").write_text("precious")
-    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", output)
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "--allow-unsigned", "-o", output)
     assert run.returncode == 8
     assert "already holds Old Box.xml" in run.stderr
     assert "--overwrite" in run.stderr
@@ -181,7 +181,7 @@ def test_earlier_results_are_not_replaced(source: Path, drivers_dir: Path, tmp_p
 def test_output_that_is_a_file(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.write_text("precious")
-    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", output)
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "--allow-unsigned", "-o", output)
     assert run.returncode == 8
     assert "Traceback" not in run.stderr
     assert output.read_text() == "precious"
@@ -193,7 +193,16 @@ def test_full_output_is_told_before_the_work(
     output = tmp_path / "out"
     output.mkdir()
     script = 'mount -t tmpfs -o size=8m none "$1" && shift && exec "$@"'
-    convert = [*COMMAND, "convert", source, "--drivers", drivers_dir, "-o", output]
+    convert = [
+        *COMMAND,
+        "convert",
+        source,
+        "--drivers",
+        drivers_dir,
+        "--allow-unsigned",
+        "-o",
+        output,
+    ]
     run = subprocess.run(
         [*private_mounts(), "sh", "-c", script, "sh", output, *convert],
         capture_output=True,
@@ -258,7 +267,9 @@ def test_result_never_replaces_the_source(
         output = tmp_path / "link"
         output.symlink_to(folder)
     before = tree_state(folder)
-    run = offline_mig("convert", given, "--drivers", drivers_dir, "-o", output, "--overwrite")
+    run = offline_mig(
+        "convert", given, "--drivers", drivers_dir, "--allow-unsigned", "-o", output, "--overwrite"
+    )
     assert run.returncode == 8
     assert "would replace" in run.stderr
     assert tree_state(folder) == before
@@ -277,7 +288,7 @@ def test_workspace_is_never_another_s_folder(
         hidden.symlink_to(victim)
     else:
         hidden.write_text("precious")
-    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", output)
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "--allow-unsigned", "-o", output)
     assert run.returncode == 8
     assert "is in the way" in run.stderr
     assert (victim / "precious").read_text() == "precious"
@@ -287,7 +298,9 @@ def test_workspace_is_never_another_s_folder(
 def test_folder_in_the_place_of_a_result(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (output / "Old Box.xml").mkdir(parents=True)
-    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", output, "--overwrite")
+    run = offline_mig(
+        "convert", source, "--drivers", drivers_dir, "--allow-unsigned", "-o", output, "--overwrite"
+    )
     assert run.returncode == 8
     assert "is no plain file" in run.stderr
     assert [path.name for path in output.iterdir()] == ["Old Box.xml"]
@@ -296,7 +309,15 @@ def test_folder_in_the_place_of_a_result(source: Path, drivers_dir: Path, tmp_pa
 def test_refused_run_leaves_no_new_folder(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
     require_engine("userspace")
     os.truncate(source.with_suffix(".vmdk"), 0)
-    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", tmp_path / "a" / "b" / "c")
+    run = offline_mig(
+        "convert",
+        source,
+        "--drivers",
+        drivers_dir,
+        "--allow-unsigned",
+        "-o",
+        tmp_path / "a" / "b" / "c",
+    )
     assert run.returncode == 4
     assert not (tmp_path / "a").exists()
 
@@ -309,7 +330,7 @@ def test_odd_names_are_only_names(
     require_engine("userspace")
     chosen = ["-o", f"./{name}", f"--name={name}", "--engine", "userspace", "--json"]
     run = subprocess.run(
-        [*COMMAND, "convert", source, "--drivers", drivers_dir, *chosen],
+        [*COMMAND, "convert", source, "--drivers", drivers_dir, "--allow-unsigned", *chosen],
         capture_output=True,
         text=True,
         check=False,
@@ -324,12 +345,14 @@ def test_odd_names_are_only_names(
 
 def test_names_that_are_not_text(source: Path, drivers_dir: Path, tmp_path: Path) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff")
-    run = offline_mig("convert", source, "--drivers", drivers_dir, "-o", odd)
+    run = offline_mig("convert", source, "--drivers", drivers_dir, "--allow-unsigned", "-o", odd)
     assert run.returncode == 8
     assert "not valid UTF-8" in run.stderr
     nameless = source.with_name(os.fsdecode(b"odd\xff.vmx"))
     lines = source.read_text().splitlines()
     nameless.write_text("\n".join(x for x in lines if not x.startswith("displayName")) + "\n")
-    run = offline_mig("convert", nameless, "--drivers", drivers_dir, "-o", tmp_path / "out")
+    run = offline_mig(
+        "convert", nameless, "--drivers", drivers_dir, "--allow-unsigned", "-o", tmp_path / "out"
+    )
     assert run.returncode == 4
     assert "not valid UTF-8" in run.stderr

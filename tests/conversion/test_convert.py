@@ -205,7 +205,7 @@ def test_converting_the_result_changes_nothing(
     # Without trimming: what the first run itself freed is the only thing left to leave out.
     again = offline_mig(
         "convert", done.disk, "--drivers", drivers_iso, "-o", tmp_path / "again", "--json",
-        "--no-trim", "--engine", case.engine,
+        "--allow-unsigned", "--no-trim", "--engine", case.engine,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     printed = json.loads(again.stdout)
@@ -230,7 +230,7 @@ def test_dry_run_shows_the_same_plan_and_touches_nothing(
     output = tmp_path / "never"
     as_json = offline_mig(
         "convert", done.guest.vmx, "--drivers", drivers_iso, "-o", output, "--dry-run", "--json",
-        "--engine", "userspace",
+        "--allow-unsigned", "--engine", "userspace",
     )  # fmt: skip
     assert as_json.returncode == 0, as_json.stderr
     planned = json.loads(as_json.stdout)["plan"]
@@ -246,7 +246,14 @@ def test_dry_run_shows_the_same_plan_and_touches_nothing(
     assert tree_state(done.guest.folder) == done.source_before
 
     as_text = offline_mig(
-        "convert", done.guest.vmx, "--drivers", drivers_iso, "--dry-run", "--engine", "userspace"
+        "convert",
+        done.guest.vmx,
+        "--drivers",
+        drivers_iso,
+        "--allow-unsigned",
+        "--dry-run",
+        "--engine",
+        "userspace",
     )
     assert as_text.returncode == 0, as_text.stderr
     assert r"[SYSTEM\ControlSet001\Services\viostor]" in as_text.stdout
@@ -271,7 +278,7 @@ def test_every_vmdk_kind_comes_out_alike(
     guest = build_guest(GuestKind.XP, tmp_path / "source", vmdk_kind=kind)
     before = tree_state(guest.folder)
     run = offline_mig(
-        "convert", guest.vmx, "--drivers", drivers_dir, "-o", tmp_path / "out",
+        "convert", guest.vmx, "--drivers", drivers_dir, "--allow-unsigned", "-o", tmp_path / "out",
         "--format", "raw", "--json", "--engine", "userspace",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

@@ -41,7 +41,18 @@ def stopped_at(
 ) -> subprocess.CompletedProcess[str]:
     """Start a conversion and send it a signal as soon as it says that ``step`` begins."""
     process = subprocess.Popen(
-        [*COMMAND, "convert", guest.vmx, "--drivers", drivers, "-o", output, "--engine", engine],
+        [
+            *COMMAND,
+            "convert",
+            guest.vmx,
+            "--drivers",
+            drivers,
+            "-o",
+            output,
+            "--engine",
+            engine,
+            "--allow-unsigned",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -140,7 +140,15 @@ def test_command_leaves_nothing_behind(
     guest = build_guest(spec.kind, tmp_path / "source", variant=spec.variant)
     before = tree_state(guest.folder)
     run = offline_mig(
-        "convert", guest.vmx, "--drivers", drivers_dir, "-o", tmp_path / "out", "--engine", engine
+        "convert",
+        guest.vmx,
+        "--drivers",
+        drivers_dir,
+        "--allow-unsigned",
+        "-o",
+        tmp_path / "out",
+        "--engine",
+        engine,
     )
     assert run.returncode == GuestRefusedError.exit_code
     assert reason in run.stderr

@@ -13,7 +13,7 @@ from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, 
 
 
 def choose(tree: Path, release: str) -> ChosenDrivers:
-    return choose_drivers(open_sources([tree]), windows(release, X86), allow_unsigned=False)
+    return choose_drivers(open_sources([tree]), windows(release, X86), allow_unsigned=True)
 
 
 @pytest.mark.parametrize("release", ["xp", "w7"])

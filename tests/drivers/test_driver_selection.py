@@ -9,7 +9,7 @@ import pytest
 from fixtures.inf_texts import AMD64, ARM64, X86, inf_text, windows
 from fixtures.pe import MACHINE_AMD64, MACHINE_ARM64, MACHINE_I386, minimal_pe
 from fixtures.published_drivers import write_published_tree
-from offline_mig.drivers.layout import place_of, releases_for
+from offline_mig.drivers.layout import older_releases, own_releases, place_of
 from offline_mig.drivers.media import DriverMedia, open_media
 from offline_mig.drivers.selection import (
     Choice,
@@ -106,16 +106,33 @@ def test_places(path: str, release: str | None, architecture: Architecture | Non
         ("2k3", AMD64, ("2k3", "xp")),
         ("vista", X86, ("vista", "2k8")),
         ("2k8R2", AMD64, ("2k8R2", "w7")),
-        ("w11", AMD64, ("w11", "2k25", "w10", "2k22", "2k19", "2k16")),
-        ("2k25", AMD64, ("2k25", "w11", "2k22", "2k19", "2k16", "w10")),
+        ("w11", AMD64, ("w11", "2k25")),
+        ("2k22", AMD64, ("2k22", "2k19", "2k16", "w10")),
     ],
 )
-def test_fall_backs(release: str, architecture: Architecture, expected: tuple[str, ...]) -> None:
-    assert releases_for(windows(release, architecture)) == expected
+def test_releases_of_one_build(
+    release: str, architecture: Architecture, expected: tuple[str, ...]
+) -> None:
+    assert own_releases(windows(release, architecture)) == expected
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ("xp", ()),
+        ("2k3", ()),
+        ("2k8", ()),
+        ("2k12R2", ("2k12", "w8", "2k8R2", "w7")),
+        ("w11", ("w10", "2k22", "2k19", "2k16")),
+    ],
+)
+def test_builds_for_an_older_windows(release: str, expected: tuple[str, ...]) -> None:
+    assert older_releases(windows(release)) == expected
 
 
 def test_unknown_release_has_no_fall_backs() -> None:
-    assert releases_for(WindowsVersion(5, 0, 2195, X86)) == ("2k",)
+    old = WindowsVersion(5, 0, 2195, X86)
+    assert (own_releases(old), older_releases(old)) == (("2k",), ())
 
 
 def test_own_directory_and_processor(tree: Tree) -> None:
@@ -127,7 +144,7 @@ def test_own_directory_and_processor(tree: Tree) -> None:
     assert chosen(tree, "w10", X86) == "viostor/w10/x86"
     assert chosen(tree, "w10", ARM64) == "viostor/w10/ARM64"
     assert chosen(tree, "2k22") == "viostor/2k22/amd64"
-    assert chosen(tree, "w8") == ""
+    assert chosen(tree, "xp") == ""
     assert chosen(tree, "w7", ARM64) == ""
 
 
@@ -303,9 +320,85 @@ def test_broken_and_huge_infs(tree: Tree) -> None:
     ]
 
 
-def test_directory_without_a_release(tree: Tree) -> None:
-    tree.add("viostor").add("viostor/w10")
-    assert reasons(tree) == ["its directory names no release and processor, as w10/amd64 does"] * 2
+def test_a_package_by_itself_is_judged_by_its_inf(tree: Tree) -> None:
+    """The user gives the folder of one package, or a copy of it under any name."""
+    tree.add("viostor", decoration="NTamd64.6.1", version="61.1.104.1000")
+    assert chosen(tree, "w7") == chosen(tree, "w10") == "viostor"
+    assert reasons(tree, "2k8") == [
+        "its INF is for NTamd64.6.1, not for NTamd64.6.0 build 6002",
+    ]
+    tree.add("viostor/w7/amd64", version="61.1.104.1000")
+    assert chosen(tree, "w7") == "viostor/w7/amd64"
+    tree.add("again", version="61.1.104.2000")
+    assert chosen(tree, "w7") == "again"
+
+
+def test_a_package_by_itself_for_another_processor(tree: Tree) -> None:
+    tree.add("viostor", decoration="NTamd64.6.1", machine=MACHINE_I386)
+    (reason,) = reasons(tree, "w7")
+    assert reason == "viostor.sys is for x86"
+
+
+def test_builds_for_xp_serve_xp_alone(tree: Tree) -> None:
+    """By its INF the SCSIPORT build of XP would fit every later Windows on x86."""
+    tree.add("viostor", decoration="NTx86.5.1")
+    image = minimal_pe(MACHINE_I386, imports=("scsiport.sys",))
+    (tree.root / "viostor/viostor.sys").write_bytes(image)
+    assert chosen(tree, "xp", X86) == "viostor"
+    choice = choose_package([tree.media], "viostor", windows("w7", X86))
+    assert [rejected.reason for rejected in choice.considered] == [
+        "viostor.sys is a build for Windows XP"
+    ]
+
+
+def test_an_older_build_is_taken_for_want_of_a_better_one(tree: Tree) -> None:
+    tree.add("viostor/w7/amd64", version="61.9.104.9900")
+    choice = choose_package([tree.media], "viostor", windows("w8.1"))
+    assert choice.location == "virtio-win: viostor/w7/amd64/viostor.inf"
+    assert choice.notes == ("it is the build for w7, for want of a better one",)
+    tree.add("viostor/w8/amd64", version="62.1.104.1000")
+    assert chosen(tree, "w8.1") == "viostor/w8/amd64"
+    tree.add("viostor/2k12R2/amd64", version="62.1.104.1000")
+    choice = choose_package([tree.media], "viostor", windows("w8.1"))
+    assert choice.location == "virtio-win: viostor/2k12R2/amd64/viostor.inf"
+    assert choice.notes == ()
+
+
+#: A framework as the KMDF drivers of virtio-win ask for it.
+FRAMEWORK = """
+[inst.Wdf]
+KmdfService = viostor, Wdf
+
+[Wdf]
+KmdfLibraryVersion = 1.15
+"""
+
+
+def test_a_framework_that_the_guest_lacks(tree: Tree) -> None:
+    tree.add("viostor", extra=FRAMEWORK)
+    assert chosen(tree, "w10") == "viostor"
+    (reason,) = reasons(tree, "w8.1")
+    assert reason == (
+        "it needs the driver framework KMDF 1.15, this Windows brings 1.13, and the package has "
+        "no co-installer for it"
+    )
+    tree.add("viostor", extra=FRAMEWORK + COINSTALLER.replace("01009", "01015"))
+    (tree.root / "viostor/WdfCoInstaller01015.dll").write_bytes(b"library")
+    assert chosen(tree, "w8.1") == "viostor"
+
+
+def test_builds_with_known_faults(tree: Tree) -> None:
+    tree.add("viostor/w8.1/amd64", version="63.93.104.24000")
+    (reason,) = reasons(tree, "w8.1")
+    assert reason.startswith("builds for Windows 8 and 8.1 are signed for tests only")
+    assert "virtio-win-pkg-scripts issues 61" in reason
+    tree.add("vioscsi/w10/amd64", "vioscsi", version="100.90.104.21700")
+    choice = choose_package([tree.media], "vioscsi", windows("w10"))
+    assert choice.package is not None
+    assert any("event 129" in note for note in choice.notes)
+    # A lower version without the fault is better.
+    tree.add("vioscsi/2k16/amd64", "vioscsi", version="100.81.104.17400")
+    assert chosen(tree, "w10", driver="vioscsi") == "vioscsi/2k16/amd64"
 
 
 def test_driver_file_that_vanishes(tree: Tree) -> None:
@@ -370,7 +463,7 @@ def test_optional_drivers(tree: Tree) -> None:
         infs = [choice.location.rpartition("/")[2] for choice in choices]
         assert infs[2] == "vioser.inf"
         assert infs[5:8] == ["pvpanic.inf", "pvpanic-pci.inf", "fwcfg.inf"]
-    none = choose_optional([tree.media], windows("w8"))
+    none = choose_optional([tree.media], windows("2k3"))
     assert [choice.driver for choice in none if choice.package is not None] == []
 
 
@@ -388,8 +481,7 @@ def test_error_says_what_was_looked_for_and_what_is_there(tree: Tree) -> None:
         "viostor.sys is no Windows driver file."
     )
     assert error.remedy == (
-        "Give a virtio-win ISO or a driver directory that has viostor/w11/amd64 (or 2k25, w10, "
-        "2k22, 2k19, 2k16 for w11)."
+        "Give a virtio-win ISO or a driver directory that has viostor/w11/amd64 (or 2k25 for w11)."
     )
 
 
@@ -450,16 +542,16 @@ def test_published_infs_with_made_drivers(shared_data: Path, tree: Tree) -> None
     assert location("viostor", "2k25") == "virtio-win-0.1.285-w11/viostor/w11/amd64/viostor.inf"
     assert location("viostor", "2k19") == "virtio-win-0.1.217-w10/viostor/w10/amd64/viostor.inf"
     assert location("viostor", "xp", X86) == "virtio-win-0.1.185/viostor/xp/x86/viostor.inf"
-    assert location("netkvm", "2k12") == "virtio-win-build-240/Win8/amd64/netkvm.inf"
+    # Build 240 for Windows 8 is signed for tests only.
+    assert location("netkvm", "2k12") == "virtio-win-0.1.185/NetKVM/2k8R2/amd64/netkvm.inf"
     assert location("vioserial", "vista", X86) == "virtio-win-0.1.185/vioserial/2k8/x86/vioser.inf"
     assert location("qxl", "xp", X86) == "virtio-win-0.1.185/qxl/xp/x86/qxl.inf"
     assert location("qxldod", "2k22") == "virtio-win-0.1.185/qxldod/2k19/amd64/qxldod.inf"
     assert location("qxldod", "w11") == "virtio-win-0.1.185/qxldod/w10/amd64/qxldod.inf"
-    assert location("viorng", "w8.1") == "virtio-win-build-240/Win8/amd64/viorng.inf"
+    assert location("viorng", "w8.1") == "virtio-win-0.1.185/viorng/w7/amd64/viorng.inf"
     assert location("vioscsi", "xp", X86) == ""
     optional = choose_optional(media, windows("w8"))
     drivers = [choice.driver for choice in optional if choice.package is not None]
     assert drivers == [
-        *("netkvm", "balloon", "vioserial", "viorng", "vioinput"),
-        *("pvpanic", "pvpanic-pci", "fwcfg", "qxldod"),
+        *("netkvm", "balloon", "vioserial", "viorng", "vioinput", "pvpanic", "qxldod"),
     ]

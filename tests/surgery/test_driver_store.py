@@ -80,7 +80,7 @@ def planned(
             with edited(files, name, scratch) as hive:
                 edit(hive)
     facts = examine(MemoryVolume(files), "/Windows", scratch)
-    chosen = choose_drivers(open_sources([drivers]), facts.version, allow_unsigned=False).drivers
+    chosen = choose_drivers(open_sources([drivers]), facts.version, allow_unsigned=True).drivers
     plan = plan_conversion(facts, chosen, {})
     return Planned(facts, tuple(driver.package for driver in chosen.boot), plan)
 

@@ -46,7 +46,7 @@ def test_device_path_keeps_its_folders(
             hive.set_value(KEY, "DevicePath", before)
     facts = examine(MemoryVolume(files), "/Windows", tmp_path)
     media = open_sources([drivers_dir])
-    others = choose_drivers(media, facts.version, allow_unsigned=False).drivers.others
+    others = choose_drivers(media, facts.version, allow_unsigned=True).drivers.others
     block = plan_plug_and_play(facts, [it for it in others if it.name in ("netkvm", "balloon")])
     (value,) = (change.value for change in block.changes if isinstance(change, SetValue))
     assert value.type == RegistryType.EXPAND_SZ

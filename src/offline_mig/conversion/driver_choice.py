@@ -17,7 +17,7 @@ from offline_mig.errors import NoDriverError
 from offline_mig.surgery.boot_driver import PlacedDriver, device_ids
 from offline_mig.surgery.conversion_plan import DriverSet
 from offline_mig.targets.options import DriversInPlace
-from offline_mig.windows.version import Architecture, WindowsVersion
+from offline_mig.windows.version import WindowsVersion
 
 #: The block driver of VirtIO disks, without which nothing goes.
 _BLOCK = "viostor"
@@ -47,8 +47,7 @@ def choose_drivers(
 ) -> ChosenDrivers:
     """Choose the drivers for ``windows``.
 
-    Raises NoDriverError when the block driver is missing, or unsigned for a Windows that then
-    would not load it.
+    Raises NoDriverError when there is no block driver that ``windows`` would load.
     """
     if windows.nt < (5, 1):
         raise NoDriverError(
@@ -56,9 +55,9 @@ def choose_drivers(
             "Windows XP, and XP's drivers do not run on Windows 2000.",
             "Convert the disk with qemu-img and run the guest with an IDE disk.",
         )
-    block = choose_package(media, _BLOCK, windows)
-    scsi = choose_package(media, _SCSI, windows)
-    optional = choose_optional(media, windows)
+    block = choose_package(media, _BLOCK, windows, allow_unsigned=allow_unsigned)
+    scsi = choose_package(media, _SCSI, windows, allow_unsigned=allow_unsigned)
+    optional = choose_optional(media, windows, allow_unsigned=allow_unsigned)
     choices = (block, scsi, *optional)
     placed = {
         choice.driver: PlacedDriver(choice.driver, choice.package, choice.location)
@@ -69,7 +68,7 @@ def choose_drivers(
         raise no_driver_error(block, windows, media)
     boot = tuple(placed[name] for name in (_BLOCK, _SCSI) if name in placed)
     notes = [
-        *_unsigned(boot, windows, allow_unsigned=allow_unsigned),
+        *_doubts(choices),
         *_absent(placed, windows),
         *_unusable(choices),
     ]
@@ -93,26 +92,21 @@ def choose_drivers(
     )
 
 
-def _unsigned(
-    boot: Sequence[PlacedDriver], windows: WindowsVersion, *, allow_unsigned: bool
-) -> list[str]:
-    """Return notes about unsigned boot drivers that were let through.
-
-    Windows Vista and later on amd64 load no unsigned boot driver (Microsoft, "Driver signing").
-    A package without its catalogue is unsigned for sure; more is not judged here.
-    """
-    unsigned = [driver for driver in boot if not driver.package.catalogue_present]
-    if not unsigned or windows.architecture is Architecture.X86 or windows.nt < (6, 0):
-        return []
-    named = ", ".join(f"{driver.name} ({driver.location})" for driver in unsigned)
-    if not allow_unsigned:
-        raise NoDriverError(
-            f"The boot driver {named} has no catalogue and so no signature; "
-            f"{windows.product_name} (amd64) would refuse to load it and stop with 0x7B.",
-            "Give a complete virtio-win release with --drivers, or --allow-unsigned if the guest "
-            "runs with test-signing on.",
-        )
-    return [f"Unsigned boot drivers were let through by --allow-unsigned: {named}."]
+def _doubts(choices: Sequence[Choice]) -> list[str]:
+    """Return notes about chosen drivers: those let through, and what else to know of them."""
+    notes = [
+        f"{choice.driver} ({choice.location}) was let through by --allow-unsigned: "
+        f"{choice.untrusted}."
+        for choice in choices
+        if choice.package is not None and choice.untrusted is not None
+    ]
+    # One build of all drivers has one fault; it need not be told a dozen times.
+    told: dict[str, list[str]] = {}
+    for choice in choices:
+        for note in choice.notes:
+            told.setdefault(note, []).append(choice.driver)
+    notes += [f"{', '.join(drivers)}: {note}." for note, drivers in told.items()]
+    return notes
 
 
 def _absent(placed: dict[str, PlacedDriver], windows: WindowsVersion) -> list[str]:

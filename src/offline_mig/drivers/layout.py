@@ -39,30 +39,44 @@ _ARCHITECTURE_OF = {
     "arm64": Architecture.ARM64,
 }
 
-#: Where drivers for a release are looked for beside its own directory, best first. One build
-#: serves w10, 2k16, 2k19 and 2k22, and one w11 and 2k25; the same holds for w7 and 2k8R2, w8 and
-#: 2k12, w8.1 and 2k12R2 (filemap.py). An older build also runs on a newer Windows of the same
-#: driver model (an x86 XP build, for SCSIPORT.SYS, on nothing but XP).
-_FALL_BACKS = {
-    "xp": (),
-    "2k3": (),
+#: Releases that one build serves: w10, 2k16, 2k19 and 2k22; w11 and 2k25; w7 and 2k8R2; w8 and
+#: 2k12; w8.1 and 2k12R2 (filemap.py). Vista has no directory of its own on virtio-win's media.
+_SIBLINGS = {
     "vista": ("2k8",),
     "2k8": ("vista",),
     "w7": ("2k8R2",),
     "2k8R2": ("w7",),
     "w8": ("2k12",),
     "2k12": ("w8",),
-    "w8.1": ("2k12R2", "w8", "2k12"),
-    "2k12R2": ("w8.1", "2k12", "w8"),
+    "w8.1": ("2k12R2",),
+    "2k12R2": ("w8.1",),
     "w10": ("2k16", "2k19", "2k22"),
     "2k16": ("w10",),
     "2k19": ("2k16", "w10"),
     "2k22": ("2k19", "2k16", "w10"),
-    "w11": ("2k25", "w10", "2k22", "2k19", "2k16"),
-    "2k25": ("w11", "2k22", "2k19", "2k16", "w10"),
+    "w11": ("2k25",),
+    "2k25": ("w11",),
 }
 #: XP x64 is the client twin of Server 2003 x64, and one build serves both.
-_FALL_BACKS_64 = {"xp": ("2k3",), "2k3": ("xp",)}
+_SIBLINGS_64 = {"xp": ("2k3",), "2k3": ("xp",)}
+#: Builds for an older Windows of the same driver model run on a newer one as well. An x86 XP
+#: build, for SCSIPORT.SYS, runs on nothing but XP. Until 0.1.248 w11 was the w10 build; that of
+#: 2k8R2 is what users of 8.1 and 2012 R2 fall back to where their own is signed for tests only
+#: (virtio-win/virtio-win-pkg-scripts issues 65 and 116).
+_OLDER = {
+    "w7": ("2k8", "vista"),
+    "2k8R2": ("2k8", "vista"),
+    "w8": ("w7", "2k8R2"),
+    "2k12": ("2k8R2", "w7"),
+    "w8.1": ("w8", "2k12", "w7", "2k8R2"),
+    "2k12R2": ("2k12", "w8", "2k8R2", "w7"),
+    "w10": ("w8.1", "2k12R2", "w8", "2k12"),
+    "2k16": ("2k12R2", "w8.1", "2k12", "w8"),
+    "2k19": ("2k12R2", "w8.1", "2k12", "w8"),
+    "2k22": ("2k12R2", "w8.1", "2k12", "w8"),
+    "w11": ("w10", "2k22", "2k19", "2k16"),
+    "2k25": ("2k22", "2k19", "2k16", "w10"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +99,14 @@ def place_of(path: str) -> Place:
     )
 
 
-def releases_for(windows: WindowsVersion) -> tuple[str, ...]:
-    """Return the releases whose drivers may serve ``windows``, its own first."""
+def own_releases(windows: WindowsVersion) -> tuple[str, ...]:
+    """Return the releases whose builds are meant for ``windows``, its own first."""
     release = windows.release
     wide = windows.architecture is not Architecture.X86
-    fall_backs = (_FALL_BACKS_64.get(release) if wide else None) or _FALL_BACKS.get(release, ())
-    return (release, *fall_backs)
+    siblings = (_SIBLINGS_64.get(release) if wide else None) or _SIBLINGS.get(release, ())
+    return (release, *siblings)
+
+
+def older_releases(windows: WindowsVersion) -> tuple[str, ...]:
+    """Return the releases whose builds serve ``windows`` for want of its own, the best first."""
+    return _OLDER.get(windows.release, ())

@@ -1,22 +1,32 @@
 """Which package of the driver media a Windows gets.
 
-A package is taken when its directory is for that Windows (layout.py), its INF has models for it,
-all files that the INF copies are there and its drivers are made for its processor. Of several,
-the directory closest to the Windows wins, then the highest driver version.
+A package fits when its INF has models for the Windows, all files that the INF copies are there,
+its drivers are made for the processor and find their framework, and the directory that it lies in
+does not say that it was built for another Windows (layout.py): INFs are decorated generously, those
+of 0.1.217 for Windows 10 as being for 8.1. Of those that fit, builds for this Windows go before
+builds for an older one, packages that this Windows trusts before those that it does not, then the
+highest driver version counts, and the directory only where that leaves a choice.
+
+Windows itself ranks by signature, then by how well the hardware id matches, then by date and
+version (Microsoft, "How Windows Ranks Drivers"). The hardware ids make no difference here: all
+packages of a driver list the same devices, and none is left out for the sake of a longer id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from offline_mig.drivers.frameworks import framework_problem
 from offline_mig.drivers.inf import InfError
-from offline_mig.drivers.layout import place_of, releases_for
+from offline_mig.drivers.known_faults import KnownFault, known_fault
+from offline_mig.drivers.layout import older_releases, own_releases, place_of
 from offline_mig.drivers.listing import MediaInf
 from offline_mig.drivers.media import DriverMedia
 from offline_mig.drivers.package import DriverPackage, read_package
+from offline_mig.drivers.signing import judge_signing, signing_notes, signing_problem
 from offline_mig.errors import NoDriverError, SourceUnreadableError
-from offline_mig.windows.pe import pe_architecture
+from offline_mig.windows.pe import pe_architecture, pe_imports
 from offline_mig.windows.version import WindowsVersion
 
 
@@ -63,6 +73,9 @@ _OPTIONAL = (
     "pvpanic-pci",
     "fwcfg",
 )
+#: XP x86 has no STORPORT.SYS, so its disk drivers are built for SCSIPORT.SYS, and no others are.
+_FIRST_STORPORT = (5, 2)
+_SCSIPORT = "scsiport.sys"
 #: Windows 8 and later have no XPDM display drivers: there QXL is qxldod.
 _FIRST_WDDM_ONLY = (6, 2)
 
@@ -80,25 +93,31 @@ class Rejected:
 class Choice:
     """The package chosen for ``driver``, None when there is none, and what else was looked at.
 
-    ``location`` is for people: ``virtio-win.iso: viostor/w10/amd64/viostor.inf``.
+    ``location`` is for people: ``virtio-win.iso: viostor/w10/amd64/viostor.inf``. ``notes`` say
+    what is to be known of the chosen one; ``untrusted`` is why this Windows would not load it.
     """
 
     driver: str
     package: DriverPackage | None
     location: str
     considered: tuple[Rejected, ...]
+    notes: tuple[str, ...] = ()
+    untrusted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A package whose INF fits, and how far its directory is from the Windows (0: its own).
+    """A package whose INF fits; ``release`` is what its directory says, None if nothing.
 
-    ``named`` tells whether a directory above it has the driver's name.
+    ``distance`` counts from the Windows' own directory, and ``older`` tells that the build is for
+    an older one. ``named`` tells whether a directory above it has the driver's name.
     """
 
     media: DriverMedia
     inf: MediaInf
     package: DriverPackage
+    release: str | None
+    older: bool
     distance: int
     named: bool
 
@@ -111,15 +130,49 @@ class _Candidate:
         """The smallest is the best."""
         version = tuple(-number for number in self.package.driver_version)
         catalogue = self.media.find(self.inf.directory, self.package.catalog_name)
+        older = self.distance if self.older else 0
         # An ISO has viostor in viostor/w10/amd64 and once more in amd64/w10. People look for the
         # first, and it is what the messages should name.
-        return (self.distance, version, catalogue is None, not self.named)
+        return (self.older, older, version, self.distance, catalogue is None, not self.named)
 
 
-def choose_package(media: Sequence[DriverMedia], driver: str, windows: WindowsVersion) -> Choice:
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A candidate with its files, and what speaks against it without ruling it out."""
+
+    candidate: _Candidate
+    package: DriverPackage
+    untrusted: str | None
+    fault: KnownFault | None
+
+    @property
+    def reason(self) -> str:
+        """Why another is preferred."""
+        return self.untrusted or (self.fault.reason if self.fault else "")
+
+    def notes(self, windows: WindowsVersion) -> tuple[str, ...]:
+        """What to know when it is taken all the same."""
+        notes = []
+        if self.candidate.older:
+            notes.append(f"it is the build for {self.candidate.release}, for want of a better one")
+        if self.fault is not None:
+            notes.append(f"{self.fault.reason} ({self.fault.source})")
+        if self.package.signing is not None:
+            notes += signing_notes(self.package.signing, windows)
+        return tuple(notes)
+
+
+def choose_package(
+    media: Sequence[DriverMedia],
+    driver: str,
+    windows: WindowsVersion,
+    *,
+    allow_unsigned: bool = True,
+) -> Choice:
     """Choose the package of ``driver`` for ``windows``.
 
-    ``driver`` is a name such as viostor, vioscsi, netkvm or vioserial, in any letter case.
+    ``driver`` is a name such as viostor, vioscsi, netkvm or vioserial, in any letter case. One
+    that ``windows`` does not trust is taken where there is no other, with ``allow_unsigned``.
     """
     known = _known(driver)
     candidates: list[_Candidate] = []
@@ -133,25 +186,57 @@ def choose_package(media: Sequence[DriverMedia], driver: str, windows: WindowsVe
                 rejected.append(examined)
     # sorted() is stable: what is alike stays in the order that it was given in.
     candidates.sort(key=lambda candidate: candidate.preference)
-    for index, candidate in enumerate(candidates):
-        loaded = _load(candidate, windows)
-        if isinstance(loaded, DriverPackage):
-            rejected += [
-                Rejected(other.location, f"{candidate.location} fits better")
-                for other in candidates[index + 1 :]
-            ]
-            return Choice(driver, loaded, candidate.location, tuple(rejected))
-        rejected.append(loaded)
-    return Choice(driver, None, "", tuple(rejected))
+    taken: _Loaded | None = None
+    doubtful: list[_Loaded] = []
+    waiting = list(candidates)
+    while waiting and taken is None:
+        # A build for this Windows with a fault goes before one for an older Windows without.
+        if waiting[0].older and any(it.untrusted is None for it in doubtful):
+            break
+        loaded = _load(waiting.pop(0), known, windows)
+        if isinstance(loaded, Rejected):
+            rejected.append(loaded)
+        elif loaded.untrusted or loaded.fault:
+            doubtful.append(loaded)
+        else:
+            taken = loaded
+    if taken is None:
+        doubtful.sort(
+            key=lambda it: (it.untrusted is not None, it.candidate.older, it.fault is not None)
+        )
+        if doubtful and (allow_unsigned or doubtful[0].untrusted is None):
+            taken = doubtful.pop(0)
+    if taken is None:
+        rejected += [Rejected(it.candidate.location, it.reason) for it in doubtful]
+        untrusted = doubtful[0].untrusted if doubtful else None
+        return Choice(driver, None, "", tuple(rejected), untrusted=untrusted)
+    better = f"{taken.candidate.location} fits better"
+    for it in doubtful:
+        worse = bool(it.untrusted) > bool(taken.untrusted) or taken.reason != it.reason
+        rejected.append(Rejected(it.candidate.location, it.reason if worse else better))
+    rejected += [Rejected(candidate.location, better) for candidate in waiting]
+    return Choice(
+        driver,
+        taken.package,
+        taken.candidate.location,
+        tuple(rejected),
+        taken.notes(windows),
+        taken.untrusted,
+    )
 
 
-def choose_optional(media: Sequence[DriverMedia], windows: WindowsVersion) -> tuple[Choice, ...]:
+def choose_optional(
+    media: Sequence[DriverMedia], windows: WindowsVersion, *, allow_unsigned: bool = True
+) -> tuple[Choice, ...]:
     """Choose the drivers for ``windows`` besides those of disks.
 
     A choice without a package says why its driver is not to be had.
     """
     display = "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl"
-    return tuple(choose_package(media, driver, windows) for driver in (*_OPTIONAL, display))
+    return tuple(
+        choose_package(media, driver, windows, allow_unsigned=allow_unsigned)
+        for driver in (*_OPTIONAL, display)
+    )
 
 
 def no_driver_error(
@@ -180,13 +265,15 @@ def no_driver_error(
     near = [f"{it.location}: {it.reason}" for it in choice.considered if not it.elsewhere]
     if near:
         message += " Not usable: " + "; ".join(near) + "."
-    own, *others = releases_for(windows)
+    own, *others = own_releases(windows)
     remedy = (
         f"Give a virtio-win ISO or a driver directory that has "
         f"{driver}/{own}/{windows.architecture}"
     )
     if others:
         remedy += f" (or {', '.join(others)} for {own})"
+    if choice.untrusted is not None:
+        remedy += ", or --allow-unsigned if the guest runs with test-signing on"
     return NoDriverError(message, remedy + ".")
 
 
@@ -216,10 +303,10 @@ def _examine(
     """Judge a package by its place and its INF. None when it is another driver's."""
     location = _location(media, inf)
     place = place_of(inf.path)
-    releases = releases_for(windows)
-    if place.release is None or place.architecture is None:
-        return Rejected(location, "its directory names no release and processor, as w10/amd64 does")
-    if place.architecture is not windows.architecture or place.release not in releases:
+    own, older = own_releases(windows), older_releases(windows)
+    if place.architecture not in (None, windows.architecture) or (
+        place.release is not None and place.release not in (*own, *older)
+    ):
         return Rejected(location, f"it is for {place}", elsewhere=True)
     if inf.data is None:
         return Rejected(location, inf.problem)
@@ -247,10 +334,14 @@ def _examine(
             return Rejected(location, f"{file.source_path} is not there, but its INF copies it")
     directories = inf.directory.lower().split("/")
     named = driver.name in directories or driver.inf.removesuffix(".inf") in directories
-    return _Candidate(media, inf, package, releases.index(place.release), named)
+    # Without a release in its path the INF alone decides.
+    where = (*own, *older, None).index(place.release)
+    return _Candidate(
+        media, inf, package, place.release, place.release in older, distance=where, named=named
+    )
 
 
-def _load(candidate: _Candidate, windows: WindowsVersion) -> DriverPackage | Rejected:
+def _load(candidate: _Candidate, driver: _Driver, windows: WindowsVersion) -> _Loaded | Rejected:
     """Read the files of a package and judge its drivers."""
     media, directory, package = candidate.media, candidate.inf.directory, candidate.package
     listed = {path: media.find(directory, path) for path in package.source_paths}
@@ -268,4 +359,16 @@ def _load(candidate: _Candidate, windows: WindowsVersion) -> DriverPackage | Rej
             return Rejected(candidate.location, f"{file.source} is no Windows driver file")
         if architecture is not windows.architecture:
             return Rejected(candidate.location, f"{file.source} is for {architecture}")
-    return loaded
+        if windows.nt >= _FIRST_STORPORT and _SCSIPORT in pe_imports(
+            contents[there[file.source_path]]
+        ):
+            return Rejected(candidate.location, f"{file.source} is a build for Windows XP")
+    missing = framework_problem(loaded, windows)
+    if missing is not None:
+        return Rejected(candidate.location, missing)
+    signing = judge_signing(loaded)
+    loaded = replace(loaded, signing=signing)
+    fault = known_fault(driver.name, loaded, windows)
+    if fault is not None and fault.fatal:
+        return Rejected(candidate.location, f"{fault.reason} ({fault.source})")
+    return _Loaded(candidate, loaded, signing_problem(signing, windows), fault)
