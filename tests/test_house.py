@@ -79,6 +79,9 @@ def examples() -> list[str]:
 def test_documented_commands_are_understood(line: str) -> None:
     _, name, *arguments = shlex.split(line, comments=True)
     command = main.commands[name]
+    if isinstance(command, click.Group):
+        name, *arguments = arguments
+        command = command.commands[name]
     context = click.Context(command, info_name=name)
     command.make_parser(context).parse_args(list(arguments))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -14,7 +13,9 @@ import click
 
 from offline_mig import __version__
 from offline_mig.cli import screen
+from offline_mig.cli.driver_commands import drivers
 from offline_mig.cli.failure import Commands
+from offline_mig.cli.parameters import JSON, PATH
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.examination import inspect_guest
@@ -49,17 +50,6 @@ Exit codes:
 """
 
 
-class _PathType(click.Path):
-    """A path as text; an empty one is refused, since Python takes it for the current folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if value in ("", b""):
-            self.fail("the name is empty.", param, ctx)
-        return Path(os.fsdecode(super().convert(value, param, ctx)))
-
-
-PATH = _PathType(path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 SOURCE = click.argument("source", type=PATH)
 SYSTEM_PARTITION = click.option(
     "--system-partition",
@@ -80,6 +70,9 @@ ENGINE = click.option(
 @click.version_option(__version__, prog_name="offline-mig")
 def main() -> None:
     """Turn powered-off VMware Windows guests into VirtIO-only KVM guests, never booting them."""
+
+
+main.add_command(drivers)
 
 
 @main.command()
@@ -122,6 +115,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 @SOURCE
 @click.option(
     "--drivers",
+    "driver_sources",
     type=PATH,
     multiple=True,
     required=True,
@@ -182,7 +176,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 @JSON
 def convert_command(
     source: Path,
-    drivers: tuple[Path, ...],
+    driver_sources: tuple[Path, ...],
     output: Path | None,
     dry_run: bool,
     image_format: str,
@@ -212,7 +206,7 @@ def convert_command(
         raise click.BadParameter("the name is empty.", param_hint="--name")
     options = ConvertOptions(
         output=output or Path(),
-        drivers=drivers,
+        drivers=driver_sources,
         format=DiskFormat(image_format),
         name=name,
         allow_unsigned=allow_unsigned,

@@ -134,6 +134,8 @@ def _choice_record(choice: Choice) -> dict[str, Any]:
         "driver": choice.driver,
         "location": choice.location,
         "package": None if package is None else _package_record(package),
+        "untrusted": choice.untrusted,
+        "notes": list(choice.notes),
         "passed_over": [plain(rejected) for rejected in choice.considered],
     }
 
@@ -145,6 +147,7 @@ def _package_record(package: DriverPackage) -> dict[str, Any]:
         "version": package.driver_version_text,
         "date": package.driver_date.isoformat(),
         "catalogue": package.catalogue_present,
+        "signing": plain(package.signing),
         "files": {
             name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in sorted(package.files.items())

@@ -277,6 +277,13 @@ def no_driver_error(
     return NoDriverError(message, remedy + ".")
 
 
+def driver_of(inf_name: str) -> str:
+    """Return the name that virtio-win knows the driver of an INF by."""
+    name = inf_name.lower()
+    known = (driver.name for driver in _DRIVERS if driver.inf == name)
+    return next(known, name.removesuffix(".inf"))
+
+
 def _known(driver: str) -> _Driver:
     name = driver.lower()
     return _BY_NAME.get(name, _Driver(name, f"{name}.inf", name))

@@ -1,0 +1,77 @@
+"""The commands about drivers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from offline_mig.cli import driver_screen
+from offline_mig.cli.failure import Commands
+from offline_mig.cli.parameters import JSON, PATH
+from offline_mig.conversion.driver_choice import choose_drivers, open_sources
+from offline_mig.conversion.report import drivers_record, plain
+from offline_mig.drivers.inventory import list_packages
+from offline_mig.windows.short_name import parse_short_name
+from offline_mig.windows.version import WindowsVersion
+
+SOURCES = click.argument("sources", type=PATH, nargs=-1, required=True)
+
+
+def _windows(_context: click.Context, _parameter: click.Parameter, value: str) -> WindowsVersion:
+    try:
+        return parse_short_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.group(cls=Commands)
+def drivers() -> None:
+    """Look at driver sources: what they hold, and what a Windows would get."""
+
+
+@drivers.command("list")
+@SOURCES
+@JSON
+def list_command(sources: tuple[Path, ...], as_json: bool) -> None:
+    """List the driver packages of SOURCES with their Windows, version, date and signer.
+
+    SOURCES are virtio-win ISOs and driver folders.
+    """
+    listed = list_packages(open_sources(sources))
+    if as_json:
+        record = {"schema": "offline-mig/drivers-list/1", "packages": plain(listed)}
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        driver_screen.show_packages(listed)
+
+
+@drivers.command()
+@SOURCES
+@click.option(
+    "--windows",
+    callback=_windows,
+    required=True,
+    metavar="NAME",
+    help="Which Windows, such as xp-x86, 2k8R2-amd64 or w10-19045-amd64.",
+)
+@click.option(
+    "--allow-unsigned", is_flag=True, help="Let drivers without a good signature through."
+)
+@JSON
+def match(
+    sources: tuple[Path, ...], windows: WindowsVersion, allow_unsigned: bool, as_json: bool
+) -> None:
+    """Tell which packages of SOURCES a Windows would get, and why not the others."""
+    chosen = choose_drivers(open_sources(sources), windows, allow_unsigned=allow_unsigned)
+    if as_json:
+        record = {
+            "schema": "offline-mig/drivers-match/1",
+            "windows": {**plain(windows), "release": windows.release},
+            "drivers": drivers_record(chosen),
+            "notes": list(chosen.notes),
+        }
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        driver_screen.show_match(chosen)

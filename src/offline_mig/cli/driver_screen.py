@@ -1,0 +1,102 @@
+"""What people read of drivers on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import click
+
+from offline_mig.conversion.driver_choice import ChosenDrivers
+from offline_mig.drivers.inventory import ListedPackage
+from offline_mig.drivers.selection import Choice
+from offline_mig.drivers.signing import SignerClass
+from offline_mig.windows.short_name import every_windows
+
+_COLOURS = {
+    SignerClass.MICROSOFT: "green",
+    SignerClass.VENDOR: None,
+    SignerClass.SELF_SIGNED: "yellow",
+    SignerClass.UNSIGNED: "red",
+}
+_GAP = 2
+
+
+def show_packages(packages: Sequence[ListedPackage]) -> None:
+    """Print a table of packages: those that differ in Windows alone share a row."""
+    rows: dict[tuple[str, str, str, str, str], list[ListedPackage]] = {}
+    order = list(dict.fromkeys(windows.release for windows in every_windows()))
+
+    def oldest(package: ListedPackage) -> tuple[str, int]:
+        releases = (order.index(release) for release, _ in package.windows)
+        return package.driver, min(releases, default=len(order))
+
+    for package in sorted(packages, key=oldest):
+        if package.version:
+            row = (package.driver, package.version, str(package.date or ""))
+            signer = package.signer_class.value if package.signer_class else ""
+            rows.setdefault((*row, signer, package.problem and "*"), []).append(package)
+    heads = ("driver", "version", "date", "signer")
+    widths = [
+        max(len(text) for text in column) + _GAP
+        for column in zip(heads, *((*row[:3], row[3] + row[4]) for row in rows), strict=True)
+    ]
+    _line((*heads, "Windows"), widths, None, bold=True)
+    for (driver, version, date, signer, mark), found in rows.items():
+        colour = _COLOURS[SignerClass(signer)] if signer else None
+        pairs = (pair for package in found for pair in package.windows)
+        _line((driver, version, date, signer + mark, _joined(pairs)), widths, colour)
+    if any(mark for *_, mark in rows):
+        click.echo()
+        click.echo("* The INF was changed after it was signed.")
+    unread = [package for package in packages if not package.version and package.problem]
+    for package in unread:
+        click.echo(f"Not read: {package.medium}: {package.path}: {package.problem}")
+
+
+def show_match(chosen: ChosenDrivers) -> None:
+    """Print what a Windows would get, and what was passed over."""
+    width = max(len(choice.driver) for choice in chosen.considered) + _GAP
+    for choice in chosen.considered:
+        _show_choice(choice, width)
+    for note in chosen.notes:
+        click.echo()
+        click.secho(f"Note: {note}", fg="yellow")
+
+
+def _show_choice(choice: Choice, width: int) -> None:
+    package = choice.package
+    if package is None:
+        click.secho(f"{choice.driver:<{width}}none", bold=True)
+    else:
+        signing = package.signing
+        signer = f", signed by {signing.signer}" if signing and signing.signer else ""
+        version = click.style(package.driver_version_text, bold=True)
+        click.echo(
+            f"{choice.driver:<{width}}{version} of {package.driver_date}{signer or ', not signed'}"
+        )
+        click.echo(f"{'':{width}}{choice.location}")
+    elsewhere = sum(rejected.elsewhere for rejected in choice.considered)
+    for rejected in choice.considered:
+        if not rejected.elsewhere:
+            click.echo(f"{'':{width}}not {rejected.location}: {rejected.reason}")
+    if elsewhere:
+        click.echo(f"{'':{width}}{elsewhere} for other Windows or processors")
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return ``w10 2k16 (amd64), w7 (x86 amd64)`` for pairs of release and processor."""
+    processors: dict[str, list[str]] = {}
+    for release, processor in dict.fromkeys(pairs):
+        processors.setdefault(release, []).append(processor)
+    releases: dict[str, list[str]] = {}
+    for release, found in processors.items():
+        releases.setdefault(" ".join(sorted(found, reverse=True)), []).append(release)
+    return ", ".join(f"{' '.join(names)} ({found})" for found, names in releases.items())
+
+
+def _line(
+    cells: Sequence[str], widths: Sequence[int], colour: str | None, *, bold: bool = False
+) -> None:
+    padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)]
+    text = "".join(padded) + cells[-1]
+    click.secho(text, fg=colour, bold=bold or None)
