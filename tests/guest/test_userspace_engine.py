@@ -358,12 +358,14 @@ def walk(files: GuestFilesystem, path: str) -> None:
 
 
 _HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.partition_table import Partition, read_partition_table
 from offline_mig.guest.userspace_engine import UserspaceEngine
 from offline_mig.machine import DiskFormat
+# What runs in the background of a shell inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 overlay, base = map(Path, sys.argv[1:3])
 disk = OpenedDisk(overlay, DiskFormat.QCOW2, (base,))
 with UserspaceEngine().open((disk,), writable=True) as disks:

@@ -16,11 +16,14 @@ from fixtures.memory_volume import MemoryVolume
 from fixtures.windows_tree import system_volume
 from offline_mig.conversion.driver_choice import choose_drivers, open_sources
 from offline_mig.drivers.package import DriverPackage
+from offline_mig.drivers.signing import SignerClass, Signing
 from offline_mig.surgery.changes import SetValue, WriteFile
 from offline_mig.surgery.conversion_plan import plan_conversion
-from offline_mig.surgery.driver_store import allocate
+from offline_mig.surgery.driver_record import signer_values
 from offline_mig.surgery.facts import GuestFacts, examine
-from offline_mig.surgery.plan import Plan
+from offline_mig.surgery.plan import Plan, PlanBlock
+from offline_mig.surgery.shared_parts import share_parts
+from offline_mig.surgery.stored_package import allocate
 from offline_mig.windows.driver_database import version_value
 from offline_mig.windows.hive import Hive, HiveName
 from offline_mig.windows.registry import RegistryType, RegistryValue
@@ -115,8 +118,8 @@ def test_record_has_what_windows_gives_to_its_own_packages(
     assert len(imported) == 5
     ours = guest.record()
     for theirs in imported:
-        # Signatures are not judged, so nothing is said about who signed.
-        assert ours.keys() == theirs.keys() - {"SignerName", "SignerScore"}
+        # The made drivers are unsigned, so there is nobody to name.
+        assert ours.keys() == theirs.keys() - {"SignerName"}
         for name, value in ours.items():
             assert value.type == theirs[name].type, name
             if name in ("ImportDate", "Version", "StatusFlags"):
@@ -269,3 +272,75 @@ def test_owners_of_service_and_file_are_kept(drivers_dir: Path, tmp_path: Path) 
         )
         assert texts(guest.value(service, "Owners")) == after
         assert texts(guest.value(VIOSTOR_SYS, "Owners", HiveName.SOFTWARE)) == after
+
+
+def test_what_several_packages_bring_has_all_of_them_as_owners(
+    drivers_dir: Path, tmp_path: Path
+) -> None:
+    """pvpanic and pvpanic-pci share a service, and co-installers are everybody's."""
+    first, second = RegistryValue.multi_sz(["oem3.inf"]), RegistryValue.multi_sz(["OEM4.inf"])
+    both = RegistryValue.multi_sz(["oem3.inf", "OEM4.inf"])
+    key, file = r"ControlSet001\Services\pvpanic", "/Windows/System32/WdfCoInstaller01011.dll"
+
+    def block(owners: RegistryValue, name: str, content: bytes) -> PlanBlock:
+        values = {"Owners": owners, "DisplayName": RegistryValue.sz(name)}
+        return PlanBlock(
+            name,
+            (
+                *(SetValue(HiveName.SYSTEM, key, n, v, "") for n, v in values.items()),
+                WriteFile(file, content, "", ""),
+            ),
+        )
+
+    one, two = share_parts([block(first, "one", b"1"), block(second, "two", b"2")])
+    assert [c.value for c in one.changes if isinstance(c, SetValue)] == [
+        both,
+        RegistryValue.sz("one"),
+    ]
+    assert two.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("signing", "name", "score"),
+    [
+        (Signing(SignerClass.MICROSOFT, "Microsoft"), "Microsoft", 0x0D000005),
+        (Signing(SignerClass.MICROSOFT, "Microsoft", attested=True), "Microsoft", 0x0D000004),
+        (Signing(SignerClass.VENDOR, "Red Hat, Inc."), "Red Hat, Inc.", 0x0F000000),
+        (Signing(SignerClass.SELF_SIGNED, "Red Hat Inc."), None, 0x80000000),
+        (Signing(SignerClass.UNSIGNED), None, 0x80000000),
+    ],
+)
+def test_signer_by_which_windows_ranks(signing: Signing, name: str | None, score: int) -> None:
+    values = signer_values(signing)
+    assert values["SignerScore"] == RegistryValue.dword(score)
+    assert (values["SignerName"].as_text() if name else values.get("SignerName")) == name
+
+
+def test_a_display_driver_waits_in_the_drivers_hive(drivers_dir: Path, tmp_path: Path) -> None:
+    """It is listed there with its FeatureScore, and neither configured nor installed."""
+    guest = planned(drivers_dir, tmp_path)
+    assert guest.facts.version.nt >= (6, 2)
+    changes = [
+        change
+        for block in guest.plan.blocks
+        if "qxldod" in block.title
+        for change in block.changes
+        if isinstance(change, SetValue)
+    ]
+    assert {change.hive for change in changes} == {HiveName.DRIVERS}
+    assert not any("Configurations" in change.key for change in changes)
+    device = next(c for c in changes if "VEN_1B36&DEV_0100" in c.key)
+    assert device.value == RegistryValue.binary(bytes.fromhex("01f90000"))
+
+
+def test_without_a_drivers_hive_all_packages_go_into_system(
+    drivers_dir: Path, tmp_path: Path
+) -> None:
+    files = system_volume(GuestSpec(GuestKind.WINDOWS_10))
+    del files["Windows/System32/config/DRIVERS"]
+    facts = examine(MemoryVolume(files), "/Windows", tmp_path)
+    chosen = choose_drivers(open_sources([drivers_dir]), facts.version, allow_unsigned=True).drivers
+    packages = [driver.package for driver in chosen.others]
+    stored = allocate(facts, [], packages).packages
+    assert len(stored) == len(packages)
+    assert all(package.hive is HiveName.SYSTEM for package in stored)

@@ -298,7 +298,8 @@ def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> 
 
 
 def _readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:
-    return {hive.name: hive for hive in (facts.system, facts.software) if isinstance(hive, Hive)}
+    hives = (facts.system, facts.software, facts.drivers)
+    return {hive.name: hive for hive in hives if isinstance(hive, Hive)}
 
 
 def _operate(disks: GuestDisks, volume: SystemVolume, proposal: Proposal) -> Journal:

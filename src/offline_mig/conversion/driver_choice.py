@@ -14,8 +14,9 @@ from offline_mig.drivers.selection import (
     no_driver_error,
 )
 from offline_mig.errors import NoDriverError
-from offline_mig.surgery.boot_driver import PlacedDriver, device_ids
+from offline_mig.surgery.boot_driver import device_ids
 from offline_mig.surgery.conversion_plan import DriverSet
+from offline_mig.surgery.driver_install import PlacedDriver
 from offline_mig.targets.options import DriversInPlace
 from offline_mig.windows.version import WindowsVersion
 

@@ -25,6 +25,8 @@ _LONGEST_CHAIN = 10
 _MOST_CERTIFICATES = 100
 _DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 #: szOID_RFC3161_counterSign and PKCS #9 countersignature, by asn1crypto's names.
+#: szOID_ATTEST_WHQL_CRYPTO of wincrypt.h: the use of the certificate that attestation signs with.
+_ATTESTED = "1.3.6.1.4.1.311.10.3.5.1"
 _TIME_STAMPS = frozenset({"microsoft_time_stamp_token", "counter_signature"})
 
 
@@ -51,7 +53,8 @@ class CodeSignature:
     """A signature that holds, and whose it is.
 
     ``signer`` is the common name of the signer, ``chain`` those of the certificates above it up to
-    where the chain ends. ``digest`` is the hash that was signed: sha1, sha256, ...
+    where the chain ends. ``digest`` is the hash that was signed: sha1, sha256, ... ``attested``
+    tells that Microsoft signed what its owner vouches for, and did not test it itself.
     """
 
     signer_class: SignerClass
@@ -59,6 +62,7 @@ class CodeSignature:
     chain: tuple[str, ...]
     digest: str
     time_stamped: bool
+    attested: bool = False
 
 
 def read_signed(data: bytes, content_type: str) -> tuple[cms.SignedData, bytes]:
@@ -134,12 +138,15 @@ def _verified(
         raise SignatureError("its signature is not by the certificate that it names")
     chain = list(_chain(leaf, certificates))
     unsigned = signer["unsigned_attrs"] or ()
+    extended = leaf.extended_key_usage_value
+    uses = extended.native if extended is not None else ()
     return CodeSignature(
         signer_class=_class(chain, roots),
         signer=_name(leaf.subject),
         chain=tuple(_name(above.subject) for above in chain[1:]),
         digest=digest,
         time_stamped=any(attribute["type"].native in _TIME_STAMPS for attribute in unsigned),
+        attested=_ATTESTED in uses,
     )
 
 

@@ -28,6 +28,11 @@ SPSVCINST_ASSOCSERVICE = 0x2
 #: name let a small file stand for a huge installation; the largest real one has some thousands.
 MAX_INSTALLED_ITEMS = 200_000
 
+#: The FeatureScore of an INF that has none (Microsoft, "INF FeatureScore Directive").
+DEFAULT_FEATURE_SCORE = 0xFF
+#: The sections that may stand beside an install section, by their endings.
+_PARTS = ("hw", "services", "interfaces", "wdf")
+
 #: Directives of an install section that are read into fields of their own.
 _READ = frozenset({"addreg", "delreg", "copyfiles", "include", "needs"})
 
@@ -46,7 +51,8 @@ class ServiceInstall:
     """A service that an INF installs.
 
     ``flags`` are SPSVCINST_* bits; ``service_type``, ``start_type`` and ``error_control`` the
-    numbers of winnt.h. HKR in ``registry`` is the service's own key.
+    numbers of winnt.h. HKR in ``registry`` is the service's own key. ``display_name_token`` is the
+    display name before substitution, such as ``%BALLOON.SVCDESC%``.
     """
 
     name: str
@@ -63,6 +69,7 @@ class ServiceInstall:
     security: str
     registry: tuple[InfRegistryValue, ...]
     event_log: EventLogInstall | None
+    display_name_token: str = ""
 
     @property
     def is_function_driver(self) -> bool:
@@ -80,7 +87,10 @@ class InstallSection:
     ``coinstaller_registry``, and its video key in ``software_settings`` (the SoftwareSettings of
     display drivers). ``directives`` are the remaining lines, such as Characteristics and
     ``*IfType`` of a network adapter, which its class installer writes into the software key.
-    ``includes`` and ``needs_elsewhere`` name other INFs, and sections of those.
+    ``includes`` and ``needs_elsewhere`` name other INFs, and sections of those. ``parts`` are the
+    endings, in lower case, of the sections beside it that the INF has (``hw``, ``services``), and
+    ``feature_score`` is what the INF ranks itself by among drivers of its kind, the lower the
+    better (Microsoft, "INF FeatureScore Directive").
     """
 
     name: str
@@ -96,6 +106,13 @@ class InstallSection:
     kmdf_library_version: str
     includes: tuple[str, ...]
     needs_elsewhere: tuple[str, ...]
+    parts: frozenset[str] = frozenset()
+    feature_score: int = DEFAULT_FEATURE_SCORE
+
+    @property
+    def has_coinstaller(self) -> bool:
+        """Whether a co-installer takes part; sections for one that say nothing are common."""
+        return bool(self.coinstaller_registry)
 
     @property
     def function_driver(self) -> ServiceInstall | None:
@@ -151,6 +168,10 @@ class InstallReader:
             kmdf_library_version=self._kmdf_version(effective_section),
             includes=tuple(dict.fromkeys(self._includes)),
             needs_elsewhere=tuple(dict.fromkeys(self._needs_elsewhere)),
+            parts=frozenset(
+                part for part in _PARTS if self._inf.has(f"{effective_section}.{part}")
+            ),
+            feature_score=self._feature_score(own),
         )
 
     def _count(self, items: int) -> None:
@@ -215,6 +236,7 @@ class InstallReader:
             security=_text(lines, "Security"),
             registry=self._registry(lines),
             event_log=self._event_log(line),
+            display_name_token=_raw_text(lines, "DisplayName"),
         )
 
     def _number(self, service: str, lines: Iterable[InfLine], key: str) -> int:
@@ -245,6 +267,18 @@ class InstallReader:
             self._registry(self._lines(section)),
         )
 
+    def _feature_score(self, lines: Iterable[InfLine]) -> int:
+        # FeatureScore = one byte, in hexadecimal
+        for line in lines:
+            if line.is_for("FeatureScore"):
+                try:
+                    return int(line.text(0), 16) & 0xFF
+                except ValueError:
+                    raise InfError(
+                        self._inf.name, f"{line.text(0)!r} is no FeatureScore", line.number
+                    ) from None
+        return DEFAULT_FEATURE_SCORE
+
     def _kmdf_version(self, effective_section: str) -> str:
         # KmdfService = service, section
         for line in self._inf.lines_for(f"{effective_section}.Wdf", "KmdfService"):
@@ -260,3 +294,7 @@ def _names(lines: Iterable[InfLine], key: str) -> list[str]:
 
 def _text(lines: Iterable[InfLine], key: str) -> str:
     return next((line.text(0) for line in lines if line.is_for(key)), "")
+
+
+def _raw_text(lines: Iterable[InfLine], key: str) -> str:
+    return next((line.raw_fields[0] for line in lines if line.is_for(key) and line.fields), "")

@@ -44,7 +44,8 @@ class Signing:
     lacks: they were changed after it was signed, or never belonged to it. ``embedded`` are the
     drivers with a signature of their own, and how far that is trusted. ``windows`` are the
     versions that the catalogue is meant for, as it writes them (``2:6.1``, ``2:10.0``); empty when
-    it names none. ``problem`` tells why there is no signature.
+    it names none. ``problem`` tells why there is no signature. ``attested`` tells that Microsoft
+    signed by attestation, without tests of its own.
     """
 
     signer_class: SignerClass
@@ -54,6 +55,7 @@ class Signing:
     embedded: tuple[tuple[str, SignerClass], ...] = ()
     windows: tuple[str, ...] = ()
     problem: str = ""
+    attested: bool = False
 
     @property
     def unsigned_drivers(self) -> tuple[str, ...]:
@@ -124,6 +126,7 @@ def judge_signing(package: DriverPackage, roots: TrustRoots | None = None) -> Si
         tuple(unlisted),
         embedded,
         windows,
+        attested=signature.attested,
     )
 
 

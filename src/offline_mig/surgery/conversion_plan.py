@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from offline_mig.errors import NoDriverError
-from offline_mig.surgery.boot_driver import PlacedDriver, boot_imports, plan_boot_driver
+from offline_mig.surgery.boot_driver import boot_imports, plan_boot_driver
 from offline_mig.surgery.changes import Change, WriteFile
-from offline_mig.surgery.driver_store import allocate, map_change
+from offline_mig.surgery.driver_install import PlacedDriver, plan_stored_driver
+from offline_mig.surgery.driver_store import map_change
 from offline_mig.surgery.emulated_storage import (
     CabinetFile,
     missing_ide_files,
@@ -17,6 +18,8 @@ from offline_mig.surgery.emulated_storage import (
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan, PlanBlock
 from offline_mig.surgery.plug_and_play import plan_plug_and_play
+from offline_mig.surgery.shared_parts import share_parts
+from offline_mig.surgery.stored_package import allocate
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,19 @@ def plan_conversion(
     if imports:
         blocks.append(PlanBlock("Files that the boot drivers need", imports))
     if facts.has_driver_database:
-        allocation = allocate(facts, [driver.package for driver in drivers.boot])
-        for driver, stored in zip(drivers.boot, allocation.packages, strict=True):
-            blocks.append(plan_boot_driver(facts, driver, stored))
+        allocation = allocate(
+            facts,
+            [driver.package for driver in drivers.boot],
+            [driver.package for driver in drivers.others],
+        )
+        first = len(drivers.boot)
+        boot = zip(drivers.boot, allocation.packages[:first], strict=True)
+        others = zip(drivers.others, allocation.packages[first:], strict=True)
+        packages = [plan_boot_driver(facts, driver, stored) for driver, stored in boot]
+        packages += [plan_stored_driver(facts, driver, stored) for driver, stored in others]
+        blocks += share_parts(packages)
         blocks.append(PlanBlock("Numbers in the driver store", (map_change(allocation),)))
-        by_path = drivers.others
+        by_path: tuple[PlacedDriver, ...] = ()
     else:
         blocks += [plan_boot_driver(facts, driver, None) for driver in drivers.boot]
         # Without a driver store Windows wants to find the INF of the boot driver as well.

@@ -34,13 +34,15 @@ class GuestFacts:
 
     ``root`` is the Windows directory (``/WINDOWS``), ``hive_files`` where the hives lie,
     ``driver_files`` the lower-case names in system32\\drivers, ``inf_files`` those in inf.
-    ``cabinets`` are the driver cabinets of Windows 2000 to 2003, the newest service pack first.
+    ``drivers`` is the hive of packages that Windows 8 and later have, ``cabinets`` are the driver
+    cabinets of Windows 2000 to 2003, the newest service pack first.
     """
 
     version: WindowsVersion
     root: str
     system: RegistryView
     software: RegistryView
+    drivers: RegistryView | None
     hive_files: Mapping[HiveName, str]
     control_sets: ControlSets
     has_driver_database: bool
@@ -51,6 +53,18 @@ class GuestFacts:
     cabinets: tuple[str, ...] = ()
     free_space: int = 0
     notes: tuple[str, ...] = ()
+
+    def view(self, hive: HiveName) -> RegistryView:
+        """Return a hive that is there. Raises KeyError for one that is not."""
+        views = {
+            HiveName.SYSTEM: self.system,
+            HiveName.SOFTWARE: self.software,
+            HiveName.DRIVERS: self.drivers,
+        }
+        view = views[hive]
+        if view is None:
+            raise KeyError(hive)
+        return view
 
     @property
     def drivers_directory(self) -> str:
@@ -67,6 +81,8 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
     hives: dict[HiveName, Hive] = {}
     for name in HiveName:
         path = volume.resolve(f"{root}/System32/config/{name}")
+        if path is None and name is HiveName.DRIVERS:
+            continue  # Windows 7 and older.
         if path is None:
             raise GuestRefusedError(
                 f"The guest's Windows directory {root} has no hive System32\\config\\{name}.",
@@ -86,6 +102,7 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
         root=root,
         system=system,
         software=software,
+        drivers=hives.get(HiveName.DRIVERS),
         hive_files=hive_files,
         control_sets=control_sets,
         has_driver_database=system.has_key("DriverDatabase"),

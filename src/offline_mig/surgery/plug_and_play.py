@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from offline_mig.surgery.boot_driver import PlacedDriver
 from offline_mig.surgery.changes import Change, SetValue, WriteFile
+from offline_mig.surgery.driver_install import PlacedDriver
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import PlanBlock
 from offline_mig.windows.hive import HiveName

@@ -19,14 +19,26 @@ KEY = "DriverDatabase"
 
 #: PROCESSOR_ARCHITECTURE_* of winnt.h; the root value ``Architecture`` holds the same number.
 _PROCESSOR_ARCHITECTURE = {Architecture.X86: 0, Architecture.AMD64: 9, Architecture.ARM64: 12}
-#: Value of a device id under ``DeviceIds`` for a package that names it as the hardware id.
-HARDWARE_ID_MATCH = RegistryValue.binary(bytes.fromhex("01ff0000"))
-#: ... and for one that names it as a compatible id.
-COMPATIBLE_ID_MATCH = RegistryValue.binary(bytes.fromhex("02ff0000"))
-#: ConfigScope of a configuration that the package itself installs.
-CONFIG_SCOPE = 7
-#: StatusFlags of an imported third-party package whose configurations are in the database.
+#: StatusFlags of an imported third-party package.
 STATUS_IMPORTED = 0x12
+#: ... of one with a co-installer: so it is with viorng alone among virtio-win's as Windows
+#: imported them, and with the two in-box packages whose configurations have CONFIG_FINISH.
+STATUS_COINSTALLER = 0x8
+#: ... and of one that includes another's INF: in the hive of an installed Windows 10 2004, the
+#: packages with this bit are those whose configurations have IncludedInfs.
+STATUS_INCLUDES = 0x100
+#: ConfigFlags of a configuration that is not done before a co-installer has run: the number of
+#: CONFIGFLAG_FINISH_INSTALL in regstr.h.
+CONFIG_FINISH = 0x400
+#: Bits of ConfigScope: which sections a configuration was made of. Read off the same hive, where
+#: volsnap.inf alone has Interfaces, and off captures of virtio-win's packages.
+SCOPE_OF_INSTALL = 0x1
+SCOPE_OF_PART = {"hw": 0x2, "services": 0x4, "interfaces": 0x8, "wdf": 0x100}
+#: SignerScore, the SIGNERSCORE_* of setupapi.h.
+SIGNER_SCORE_WHQL = 0x0D000005
+SIGNER_SCORE_UNCLASSIFIED = 0x0D000004
+SIGNER_SCORE_AUTHENTICODE = 0x0F000000
+SIGNER_SCORE_UNSIGNED = 0x80000000
 #: FILETIME counts from 1601-01-01, in units of 100 ns.
 _FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
@@ -58,6 +70,14 @@ def version_value(
         + struct.pack("<QHHHH", filetime, revision, build, minor, major)
         + bytes(8)
     )
+
+
+def match_value(feature_score: int, *, hardware_id: bool) -> RegistryValue:
+    """Return the value of a device id under ``DeviceIds`` for a package that names it.
+
+    01 for the hardware id and 02 for a compatible id, the package's FeatureScore, two zeros.
+    """
+    return RegistryValue.binary(bytes((1 if hardware_id else 2, feature_score, 0, 0)))
 
 
 def oem_number_in_use(oem_inf_map: bytes, number: int) -> bool:

@@ -44,6 +44,8 @@ class HiveName(StrEnum):
 
     SYSTEM = "SYSTEM"
     SOFTWARE = "SOFTWARE"
+    #: Windows 8 and later: the driver packages of devices that Windows can start without.
+    DRIVERS = "DRIVERS"
 
 
 @dataclass(frozen=True, slots=True)
