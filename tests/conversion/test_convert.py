@@ -54,6 +54,12 @@ def config(spec: GuestSpec, hive: str) -> str:
     return f"/Windows/System32/config/{hive}"
 
 
+def hive_names(spec: GuestSpec) -> tuple[str, ...]:
+    """The hives that are edited."""
+    later = ("DRIVERS",) if spec.kind is GuestKind.WINDOWS_10 else ()
+    return ("SYSTEM", "SOFTWARE", *later)
+
+
 @pytest.mark.parametrize("case", ALL)
 def test_source_is_as_it_was(converted: Convert, case: Case) -> None:
     done = converted(case)
@@ -109,8 +115,7 @@ def test_every_planned_change_is_in_the_image(converted: Convert, case: Case) ->
     """The report's plan, checked against the image by reglookup and ntfscat."""
     done = converted(case)
     hives = {
-        name: reglookup(done.volume.hive(config(case.spec, name)))
-        for name in ("SYSTEM", "SOFTWARE")
+        name: reglookup(done.volume.hive(config(case.spec, name))) for name in hive_names(case.spec)
     }
     folded = {name: {path.lower() for path in found} for name, found in hives.items()}
     changes = [change for block in done.report["wanted"] for change in block["changes"]]
@@ -147,7 +152,7 @@ def test_the_rest_of_each_hive_is_unchanged(converted: Convert, case: Case, tmp_
         for entry in done.report["journal"]
         if "hive" in entry
     }
-    for name in ("SYSTEM", "SOFTWARE"):
+    for name in hive_names(case.spec):
         before = reglookup(original.hive(config(case.spec, name)))
         after = reglookup(done.volume.hive(config(case.spec, name)))
         keys = [key.replace("%", "%25") for hive, key in touched if hive == name]
