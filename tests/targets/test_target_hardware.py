@@ -37,6 +37,7 @@ from offline_mig.targets.hardware import (
     TargetOptions,
 )
 from offline_mig.targets.storage import device_name
+from offline_mig.targets.video import VideoModel
 from offline_mig.windows.version import WindowsVersion
 
 WINDOWS_8 = WindowsVersion(6, 2, 9200, X86)
@@ -135,7 +136,7 @@ def test_devices_without_a_driver_are_left_out_or_replaced() -> None:
     target = plan(drivers=missing, nics=(Nic(0),))
     assert (target.balloon, target.rng, target.serial) == (False, False, False)
     assert target.nics[0].model is NicModel.E1000E
-    assert target.video == plan().video
+    assert target.video.model is VideoModel.VGA
     for words in ("balloon", "random number", "serial controller", "e1000e", "no QXL driver"):
         assert has_note(target, words)
 
@@ -151,6 +152,14 @@ def test_devices_without_a_driver_are_left_out_or_replaced() -> None:
 def test_emulated_card_is_one_that_windows_knows(windows: WindowsVersion, model: NicModel) -> None:
     target = plan(windows, drivers=DriversInPlace(network=False), nics=(Nic(0),))
     assert target.nics[0].model is model
+
+
+@pytest.mark.parametrize("graphics", Graphics)
+def test_screen_before_vista_without_qxl_is_one_that_windows_knows(graphics: Graphics) -> None:
+    """NT 5 drives any other card as a VGA of 1987, with 16 colours."""
+    target = plan(XP, options=TargetOptions(graphics=graphics), drivers=DriversInPlace(video=False))
+    assert target.video.model is VideoModel.CIRRUS
+    assert has_note(target, "Cirrus Logic")
 
 
 def test_cards_keep_their_addresses_and_take_the_network_asked_for() -> None:

@@ -118,8 +118,8 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
     "driver_sources",
     type=PATH,
     multiple=True,
-    required=True,
-    help="A virtio-win ISO or a driver folder; may be given several times.",
+    help="A virtio-win ISO or a driver folder; may be given several times. [required from Windows "
+    "XP on]",
 )
 @click.option(
     "-o",
@@ -158,7 +158,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 )
 @click.option(
     "--bus",
-    type=click.Choice([bus.value for bus in DiskBus]),
+    type=click.Choice([DiskBus.VIRTIO.value, DiskBus.VIRTIO_SCSI.value]),
     default=DiskBus.VIRTIO.value,
     show_default=True,
     help="What the disks hang on.",

@@ -55,7 +55,7 @@ def show_packages(packages: Sequence[ListedPackage]) -> None:
 
 def show_match(chosen: ChosenDrivers) -> None:
     """Print what a Windows would get, and what was passed over."""
-    width = max(len(choice.driver) for choice in chosen.considered) + _GAP
+    width = max((len(choice.driver) for choice in chosen.considered), default=0) + _GAP
     for choice in chosen.considered:
         _show_choice(choice, width)
     for note in chosen.notes:

@@ -13,18 +13,20 @@ from offline_mig.drivers.selection import (
     choose_package,
     no_driver_error,
 )
-from offline_mig.errors import NoDriverError
+from offline_mig.errors import GuestRefusedError
 from offline_mig.surgery.boot_driver import device_ids
 from offline_mig.surgery.conversion_plan import DriverSet
 from offline_mig.surgery.driver_install import PlacedDriver
 from offline_mig.targets.options import DriversInPlace
-from offline_mig.windows.version import WindowsVersion
+from offline_mig.windows.version import Architecture, WindowsVersion
 
 #: The block driver of VirtIO disks, without which nothing goes.
 _BLOCK = "viostor"
 _SCSI = "vioscsi"
 _DISPLAY = ("qxl", "qxldod")
 #: Device ids from 1041 on are those of VirtIO 1.0 ("modern") devices; 1042 is the block device.
+#: Windows XP is the first that virtio-win has drivers for.
+_FIRST_VIRTIO = (5, 1)
 _MODERN_BLOCK = "DEV_1042"
 
 
@@ -38,6 +40,28 @@ class ChosenDrivers:
     notes: tuple[str, ...]
 
 
+_NO_VIRTIO = (
+    "There are no VirtIO drivers for Windows 2000: virtio-win begins with Windows XP, and XP's do "
+    "not run on it. The guest is made ready for emulated IDE disks, and its other devices are "
+    "emulated as well."
+)
+_WITHOUT_VIRTIO = ChosenDrivers(
+    DriverSet(()),
+    DriversInPlace(
+        block=False,
+        scsi=False,
+        network=False,
+        balloon=False,
+        serial=False,
+        rng=False,
+        video=False,
+        modern=False,
+    ),
+    (),
+    (_NO_VIRTIO,),
+)
+
+
 def open_sources(paths: Sequence[Path]) -> tuple[DriverMedia, ...]:
     """Open all driver sources; raises SourceUnreadableError for one that is none."""
     return tuple(open_media(path) for path in paths)
@@ -48,14 +72,17 @@ def choose_drivers(
 ) -> ChosenDrivers:
     """Choose the drivers for ``windows``.
 
-    Raises NoDriverError when there is no block driver that ``windows`` would load.
+    Windows 2000 gets none. Raises NoDriverError when there is no block driver that ``windows``
+    would load, and GuestRefusedError for a Windows on ARM.
     """
-    if windows.nt < (5, 1):
-        raise NoDriverError(
-            f"There is no VirtIO disk driver for {windows.product_name}: virtio-win begins with "
-            "Windows XP, and XP's drivers do not run on Windows 2000.",
-            "Convert the disk with qemu-img and run the guest with an IDE disk.",
+    if windows.architecture is Architecture.ARM64:
+        raise GuestRefusedError(
+            "This Windows is for ARM64 processors. virtio-win has drivers for it, but the machine "
+            "that it would need is not supported yet.",
+            "Move it with the tools of its platform; guests for x86 and amd64 can be converted.",
         )
+    if windows.nt < _FIRST_VIRTIO:
+        return _WITHOUT_VIRTIO
     block = choose_package(media, _BLOCK, windows, allow_unsigned=allow_unsigned)
     scsi = choose_package(media, _SCSI, windows, allow_unsigned=allow_unsigned)
     optional = choose_optional(media, windows, allow_unsigned=allow_unsigned)

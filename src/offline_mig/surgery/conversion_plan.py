@@ -14,6 +14,7 @@ from offline_mig.surgery.emulated_storage import (
     CabinetFile,
     missing_ide_files,
     plan_emulated_storage,
+    usable_ide_services,
 )
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan, PlanBlock
@@ -24,7 +25,10 @@ from offline_mig.surgery.stored_package import allocate
 
 @dataclass(frozen=True, slots=True)
 class DriverSet:
-    """The drivers for one guest: those that it boots from, and those that plug and play finds."""
+    """The drivers for one guest: those that it boots from, and those that plug and play finds.
+
+    Without any to boot from it is a Windows 2000, which boots from emulated IDE disks.
+    """
 
     boot: tuple[PlacedDriver, ...]
     others: tuple[PlacedDriver, ...] = ()
@@ -66,11 +70,27 @@ def plan_conversion(
         blocks += [plan_boot_driver(facts, driver, None) for driver in drivers.boot]
         # Without a driver store Windows wants to find the INF of the boot driver as well.
         by_path = (*drivers.boot, *drivers.others)
+    if not drivers.boot:
+        _require_ide(facts, cabinet_files)
     fall_back, notes = plan_emulated_storage(facts, cabinet_files)
     blocks.append(fall_back)
     if by_path:
         blocks.append(plan_plug_and_play(facts, by_path))
     return Plan(tuple(block for block in blocks if block.changes), notes)
+
+
+def _require_ide(facts: GuestFacts, cabinet_files: Mapping[str, CabinetFile]) -> None:
+    """Raise NoDriverError if a guest that boots from nothing but IDE has no driver for that."""
+    usable = usable_ide_services(facts, cabinet_files.keys())
+    # The channels, and the controller: Intel's of i440fx, which also calls itself a plain one.
+    if "atapi" not in usable or usable.isdisjoint(("intelide", "pciide")):
+        raise NoDriverError(
+            f"This {facts.version.product_name} can boot from IDE disks only, and has no driver "
+            f"for them: {', '.join(sorted(missing_ide_files(facts) - cabinet_files.keys()))} is "
+            f"neither in {facts.drivers_directory} nor in "
+            f"{', '.join(facts.cabinets) or 'a driver cabinet (none was found)'}.",
+            f"Copy the files into {facts.drivers_directory} from the Windows CD.",
+        )
 
 
 def _import_files(

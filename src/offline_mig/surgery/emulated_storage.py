@@ -7,7 +7,7 @@ it all in the box and need only have the services start at boot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from offline_mig.surgery.changes import Change, RegistryChange, SetValue, WriteFile
@@ -60,6 +60,12 @@ def missing_ide_files(facts: GuestFacts) -> frozenset[str]:
     return frozenset(needed - facts.driver_files)
 
 
+def usable_ide_services(facts: GuestFacts, found: Collection[str]) -> frozenset[str]:
+    """Return the IDE services of an NT 5 guest whose files are there or among ``found``."""
+    there = facts.driver_files | frozenset(found)
+    return frozenset(service.name for service in _NT5_SERVICES if there.issuperset(service.files))
+
+
 def plan_emulated_storage(
     facts: GuestFacts, cabinet_files: Mapping[str, CabinetFile]
 ) -> tuple[PlanBlock, tuple[str, ...]]:
@@ -78,7 +84,7 @@ def _plan_nt5(
     files: list[Change] = []
     registry: list[RegistryChange] = []
     notes: list[str] = []
-    usable = {"disk"}
+    usable = {"disk"} | usable_ide_services(facts, cabinet_files.keys())
     for name in sorted(missing_ide_files(facts) & cabinet_files.keys()):
         found = cabinet_files[name]
         files.append(
@@ -90,12 +96,12 @@ def _plan_nt5(
             )
         )
     for service in _NT5_SERVICES:
-        lacking = [
-            name
-            for name in service.files
-            if name not in facts.driver_files and name not in cabinet_files
-        ]
-        if lacking:
+        if service.name not in usable:
+            lacking = [
+                name
+                for name in service.files
+                if name not in facts.driver_files and name not in cabinet_files
+            ]
             notes.append(
                 f"The IDE fall-back goes without {service.name}: {', '.join(lacking)} is neither "
                 f"in {facts.drivers_directory} nor in "
@@ -103,7 +109,6 @@ def _plan_nt5(
                 "not affected; to have it, copy the file there from the Windows CD."
             )
             continue
-        usable.add(service.name)
         for control_set in facts.control_sets.bootable:
             registry += _nt5_service(facts, control_set, service)
     devices = tuple(device for device in KB_314082 if device.service in usable)

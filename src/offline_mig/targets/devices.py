@@ -19,12 +19,14 @@ class MachineType(StrEnum):
 
 
 class DiskBus(StrEnum):
-    """How the paravirtual disks are attached."""
+    """How the disks are attached."""
 
     VIRTIO = "virtio"
     """One virtio-blk device for each disk; Windows drives it with viostor."""
     VIRTIO_SCSI = "virtio-scsi"
     """All disks behind a virtio-scsi controller; Windows drives it with vioscsi."""
+    IDE = "ide"
+    """The chipset's own IDE controller, emulated: for Windows 2000, which has no VirtIO driver."""
 
 
 class NicModel(StrEnum):

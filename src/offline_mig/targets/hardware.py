@@ -23,7 +23,7 @@ from offline_mig.targets.network import plan_nic
 from offline_mig.targets.options import DriversInPlace, TargetOptions
 from offline_mig.targets.processors import Processors, plan_processors
 from offline_mig.targets.storage import plan_cdroms, plan_disks, require_driver
-from offline_mig.targets.video import VideoCard, plan_video, video_memory
+from offline_mig.targets.video import CIRRUS, VideoCard, plan_video, video_memory
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 __all__ = [
@@ -60,6 +60,8 @@ ENLIGHTENMENTS = (
 #: own Hyper-V and of every published Windows guest definition.
 SPINLOCK_RETRIES = 8191
 
+#: Windows XP is the first that virtio-win has drivers for.
+_FIRST_VIRTIO = (5, 1)
 _NT6 = (6, 0)
 _WINDOWS_8 = (6, 2)
 #: Memory in MiB where the source names none.
@@ -120,12 +122,13 @@ def plan_hardware(
     Odd values in ``machine`` are mended with a note, never refused. Raises NoDriverError when the
     guest has no driver for the disk bus that was chosen: such a machine stops with 0x0000007B.
     """
-    require_driver(options.disk_bus, drivers)
+    disk_bus = _disk_bus(windows, options)
+    require_driver(disk_bus, drivers)
     nt5 = windows.nt < _NT6
     notes: list[str] = []
     machine_type = _machine_type(machine, windows, options, notes)
     memory, processors = _resources(machine, windows, notes)
-    devices = plan_disks(disks, options.disk_bus, notes)
+    devices = plan_disks(disks, disk_bus, notes)
     return TargetMachine(
         name=_name(machine, notes),
         uuid=_uuid(machine, notes),
@@ -140,7 +143,7 @@ def plan_hardware(
         local_time=_local_time(realtime_is_universal, notes),
         timers=_timers(nt5=nt5),
         transitional=_transitional(machine_type, drivers, notes, nt5=nt5),
-        disk_bus=options.disk_bus,
+        disk_bus=disk_bus,
         disks=devices,
         cdroms=plan_cdroms(machine.drives, machine_type, devices, notes),
         nics=tuple(plan_nic(nic, windows, options, drivers, notes) for nic in machine.nics),
@@ -148,11 +151,16 @@ def plan_hardware(
         rng=_wanted(drivers.rng, "random number generator", notes),
         serial=_wanted(drivers.serial, "serial controller for the guest agents", notes),
         graphics=options.graphics,
-        video=_video(options, drivers, notes),
+        video=_video(windows, options, drivers, notes),
         usb=_usb(windows),
         sound=_sound(machine, machine_type, notes, nt5=nt5),
         notes=tuple(notes),
     )
+
+
+def _disk_bus(windows: WindowsVersion, options: TargetOptions) -> DiskBus:
+    # Nobody ever made a VirtIO driver for Windows 2000; what drives its disks is in the box.
+    return DiskBus.IDE if windows.nt < _FIRST_VIRTIO else options.disk_bus
 
 
 def _name(machine: Machine, notes: list[str]) -> str:
@@ -205,6 +213,9 @@ def _machine_type(
                 "AHCI, and its ACPI tables stop some with 0x000000A5."
             )
         return MachineType.PC if nt5 else MachineType.Q35
+    if windows.nt < _FIRST_VIRTIO and options.machine_type is MachineType.Q35:
+        notes.append("The machine type stayed pc: q35 has no IDE controller for Windows 2000.")
+        return MachineType.PC
     if nt5 and options.machine_type is MachineType.Q35:
         notes.append(
             "The machine type q35 was asked for: this Windows may stop with 0x000000A5 on it, and "
@@ -292,8 +303,17 @@ def _wanted(driver: bool, device: str, notes: list[str]) -> bool:
     return driver
 
 
-def _video(options: TargetOptions, drivers: DriversInPlace, notes: list[str]) -> VideoCard:
-    card = plan_video(options.resolution, options.graphics)
+def _video(
+    windows: WindowsVersion, options: TargetOptions, drivers: DriversInPlace, notes: list[str]
+) -> VideoCard:
+    if windows.nt < _NT6 and (options.graphics is Graphics.VNC or not drivers.video):
+        notes.append(
+            "The screen is a Cirrus Logic card, the best one that this Windows itself has a driver "
+            "for: as a plain VGA any other would show 16 colours."
+        )
+        return CIRRUS
+    qxl = drivers.video and options.graphics is Graphics.SPICE
+    card = plan_video(options.resolution, qxl=qxl)
     if card.framebuffer < video_memory(*options.resolution):
         width, height = options.resolution
         notes.append(
@@ -304,7 +324,8 @@ def _video(options: TargetOptions, drivers: DriversInPlace, notes: list[str]) ->
         notes.append("The screen is standard VGA over VNC: no clipboard, no automatic resizing.")
     elif not drivers.video:
         notes.append(
-            "The guest has no QXL driver; it uses the QXL card as a standard VGA one until it has."
+            "The screen is standard VGA over SPICE, since there is no QXL driver for this Windows: "
+            "no automatic resizing."
         )
     else:
         notes.append(

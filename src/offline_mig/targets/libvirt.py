@@ -25,6 +25,8 @@ from offline_mig.targets.hardware import SPINLOCK_RETRIES, TargetMachine
 from offline_mig.targets.video import VideoCard, VideoModel
 
 _OSINFO_NAMESPACE = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
+#: The disk buses by libvirt's names.
+_BUSES = {DiskBus.VIRTIO: "virtio", DiskBus.VIRTIO_SCSI: "scsi", DiskBus.IDE: "ide"}
 #: Where osinfo-db's short id differs from the release's virtio-win name in lower case.
 _OSINFO_IDS = {"w7": "7", "w8": "8", "w8.1": "8.1", "w10": "10", "w11": "11"}
 #: Everything else that osinfo-db lists under http://microsoft.com/win/.
@@ -181,8 +183,7 @@ def _disk(devices: ET.Element, disk: DiskDevice, index: int, target: TargetMachi
     # where "none" fails without O_DIRECT. discard keeps a sparse image sparse as Windows trims it.
     _add(element, "driver", name="qemu", type=str(disk.format), discard="unmap")
     _add(element, "source", file=str(disk.path))
-    bus = "virtio" if target.disk_bus is DiskBus.VIRTIO else "scsi"
-    _add(element, "target", dev=disk.target, bus=bus)
+    _add(element, "target", dev=disk.target, bus=_BUSES[target.disk_bus])
     if disk.serial is not None:
         _add(element, "serial", disk.serial)
     _add(element, "boot", order=str(disk.boot_order))

@@ -12,13 +12,17 @@ from offline_mig.targets.options import DriversInPlace
 
 #: The IDE controller of i440fx: two channels of two drives.
 _IDE_DRIVES = 4
+#: How libvirt's names of disks begin, which say the bus.
+_PREFIXES = {DiskBus.VIRTIO: "vd", DiskBus.VIRTIO_SCSI: "sd", DiskBus.IDE: "hd"}
 #: Longer serial numbers are cut: VIRTIO_BLK_ID_BYTES (virtio_blk.h), and what QEMU's scsi-hd
-#: reports.
-_SERIAL_LENGTHS = {DiskBus.VIRTIO: 20, DiskBus.VIRTIO_SCSI: 36}
+#: reports; the field of ATA's IDENTIFY DEVICE.
+_SERIAL_LENGTHS = {DiskBus.VIRTIO: 20, DiskBus.VIRTIO_SCSI: 36, DiskBus.IDE: 20}
 
 
 def require_driver(bus: DiskBus, drivers: DriversInPlace) -> None:
     """Raise NoDriverError if the guest cannot read its disks on the bus."""
+    if bus is DiskBus.IDE:
+        return
     in_place = {DiskBus.VIRTIO: drivers.block, DiskBus.VIRTIO_SCSI: drivers.scsi}
     if in_place[bus]:
         return
@@ -46,9 +50,16 @@ def plan_disks(
 ) -> tuple[DiskDevice, ...]:
     """Name the disks in their order and let the machine start from the boot disk.
 
-    The other disks follow it in the boot order. What may surprise is added to ``notes``.
+    The other disks follow it in the boot order. What may surprise is added to ``notes``. Raises
+    NoDriverError for more disks than the bus takes.
     """
-    prefix = "vd" if bus is DiskBus.VIRTIO else "sd"
+    prefix = _PREFIXES[bus]
+    if bus is DiskBus.IDE and len(disks) > _IDE_DRIVES:
+        raise NoDriverError(
+            f"The machine has {len(disks)} disks, an IDE controller takes {_IDE_DRIVES}, and this "
+            "Windows has no driver for any other that QEMU offers.",
+            "Convert it without some of its data disks.",
+        )
     boot = next((index for index, disk in enumerate(disks) if disk.boot), 0)
     if boot:
         notes.append(
@@ -85,14 +96,13 @@ def plan_cdroms(
     if any(drive.medium for drive in cdroms):
         notes.append("The CD-ROM drive is empty: its medium was not carried over.")
     if machine_type is MachineType.PC:
-        if len(cdroms) > _IDE_DRIVES:
+        disks = sum(disk.target.startswith("hd") for disk in taken)
+        last = min(disks + len(cdroms), _IDE_DRIVES)
+        if last - disks < len(cdroms):
             notes.append(
-                f"Only {_IDE_DRIVES} of {len(cdroms)} CD-ROM drives fit on the IDE controller."
+                f"Only {last - disks} of {len(cdroms)} CD-ROM drives fit on the IDE controller."
             )
-        return tuple(
-            CdromDrive(device_name("hd", index), Bus.IDE)
-            for index in range(min(len(cdroms), _IDE_DRIVES))
-        )
+        return tuple(CdromDrive(device_name("hd", index), Bus.IDE) for index in range(disks, last))
     # SATA and SCSI share the names sda, sdb, ..., and libvirt takes each once only.
     first = sum(disk.target.startswith("sd") for disk in taken)
     return tuple(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from offline_mig.targets.devices import Graphics
-
 #: KiB in a MiB: libvirt counts video memory in KiB, the devices are sized in MiB.
 _MIB = 1024
 #: What libvirt gives a QXL card of which nothing is said (domain XML format, "Video devices"):
@@ -22,6 +20,7 @@ class VideoModel(StrEnum):
 
     QXL = "qxl"
     VGA = "vga"
+    CIRRUS = "cirrus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,11 @@ class VideoCard:
     vram: int = 0
 
 
+#: QEMU's Cirrus Logic GD5446 with the 16 MiB that libvirt gives it. Windows 2000 and XP have its
+#: driver in the box, and none for any other card of QEMU's but as a plain VGA with 16 colours.
+CIRRUS = VideoCard(VideoModel.CIRRUS, _DEFAULT_FRAMEBUFFER)
+
+
 def video_memory(width: int, height: int, bits: int = 32, framebuffers: int = 3) -> int:
     """Return the video memory in KiB for a resolution in pixels: a whole number of MiB.
 
@@ -55,8 +59,8 @@ def video_memory(width: int, height: int, bits: int = 32, framebuffers: int = 3)
     return -(-size // (_MIB * 1024)) * _MIB
 
 
-def plan_video(resolution: tuple[int, int], graphics: Graphics) -> VideoCard:
-    """Return the card for a console: QXL under SPICE, standard VGA under VNC.
+def plan_video(resolution: tuple[int, int], *, qxl: bool) -> VideoCard:
+    """Return the card for a screen: QXL for a guest that has its driver, else standard VGA.
 
     The framebuffer is a power of two, because QEMU rounds it up to one and a document that says
     less than what runs misleads; it lies between 16 and 256 MiB. Raises ValueError for a
@@ -64,7 +68,7 @@ def plan_video(resolution: tuple[int, int], graphics: Graphics) -> VideoCard:
     """
     needed = video_memory(*resolution)
     framebuffer = min(max(_power_of_two(needed), _DEFAULT_FRAMEBUFFER), _LARGEST_FRAMEBUFFER)
-    if graphics is Graphics.VNC:
+    if not qxl:
         return VideoCard(VideoModel.VGA, framebuffer)
     ram = max(_DEFAULT_BAR, 2 * framebuffer)
     return VideoCard(VideoModel.QXL, framebuffer, ram, _DEFAULT_BAR)
