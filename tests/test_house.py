@@ -24,8 +24,9 @@ FLOORS = {
     "sources": 2,
     "surgery": 2,
     "targets": 2,
-    "conversion": 3,
-    "cli": 4,
+    "diagnosis": 3,
+    "conversion": 4,
+    "cli": 5,
 }
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -127,6 +128,45 @@ def judge_signing(package: DriverPackage, roots: TrustRoots | None = None) -> Si
         embedded,
         windows,
         attested=signature.attested,
+    )
+
+
+def judge_driver(
+    name: str, image: bytes, catalogues: Iterable[bytes], roots: TrustRoots | None = None
+) -> Signing:
+    """Judge a driver that is in place, by its own signature and the ``catalogues`` beside it.
+
+    The first catalogue that lists it counts; one that cannot be read is passed over.
+    """
+    from offline_mig.drivers.catalogue import CatalogueError, read_catalogue
+    from offline_mig.drivers.code_signature import WINDOWS_ROOTS
+
+    roots = roots or WINDOWS_ROOTS
+    own = _own_signature(image, roots)
+    embedded = () if own is None else ((name, own.signer_class),)
+    digests = [authenticode_digest(image, algorithm) for algorithm in _DIGESTS]
+    for content in catalogues:
+        try:
+            catalogue = read_catalogue(content, roots)
+        except CatalogueError:
+            continue
+        signature = catalogue.signature
+        if signature is None or not catalogue.lists(*(d for d in digests if d is not None)):
+            continue
+        windows = tuple(dict.fromkeys(v for member in catalogue.members for v in member.windows))
+        return Signing(
+            signature.signer_class,
+            signature.signer,
+            signature.digest,
+            embedded=embedded,
+            windows=windows,
+            attested=signature.attested,
+        )
+    return Signing(
+        SignerClass.UNSIGNED,
+        unlisted=(name,),
+        embedded=embedded,
+        problem="it has no signature of its own, and no catalogue lists it",
     )
 
 

@@ -20,11 +20,13 @@ _ROLES = ("Current", "Default", "LastKnownGood")
 class ControlSets:
     """The control sets of a SYSTEM hive.
 
-    ``current`` is the key of the current one; ``bootable`` are the keys of all that Select names
-    and that exist, the current one first.
+    ``current`` is the key of the current one, ``default`` that of the one that the loader takes
+    next (the current one where Select names none that exists); ``bootable`` are the keys of all
+    that Select names and that exist, the current one first.
     """
 
     current: str
+    default: str
     bootable: tuple[str, ...]
 
 
@@ -47,4 +49,10 @@ def read_control_sets(system: RegistryView) -> ControlSets:
             f"(Select\\Current is {number if number is not None else 'missing'}).",
             "The guest's registry is incomplete; restore the SYSTEM hive from a backup.",
         )
-    return ControlSets(current=named[0], bootable=tuple(named))
+    default = system.value("Select", "Default")
+    chosen = f"ControlSet{(default.as_int() if default else None) or 0:03d}"
+    return ControlSets(
+        current=named[0],
+        default=chosen if chosen in named else named[0],
+        bootable=tuple(named),
+    )

@@ -103,3 +103,13 @@ def free_oem_number(oem_inf_map: bytes, taken: Collection[str]) -> int:
     while oem_number_in_use(oem_inf_map, number) or f"oem{number}.inf" in taken:
         number += 1
     return number
+
+
+def driver_version(version: bytes) -> bytes:
+    """Return what packages are ranked by, from a Version value: date, then version, to compare.
+
+    Empty for a value that is too short to hold them.
+    """
+    if len(version) < 40:
+        return b""
+    return version[24:32][::-1] + version[32:40][::-1]

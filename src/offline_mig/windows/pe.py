@@ -41,3 +41,20 @@ def pe_imports(data: bytes) -> tuple[str, ...]:
         return ()
     entries = getattr(image, "DIRECTORY_ENTRY_IMPORT", ())
     return tuple(entry.dll.decode("latin-1").lower() for entry in entries if entry.dll)
+
+
+def pe_version(data: bytes) -> tuple[int, ...]:
+    """Return the file version of a PE image, four numbers; empty when it has none."""
+    import pefile
+
+    try:
+        image = pefile.PE(data=data, fast_load=True)
+        image.parse_data_directories(
+            directories=[pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_RESOURCE"]]
+        )
+    except pefile.PEFormatError:
+        return ()
+    for fixed in getattr(image, "VS_FIXEDFILEINFO", ()):
+        high, low = fixed.FileVersionMS, fixed.FileVersionLS
+        return (high >> 16, high & 0xFFFF, low >> 16, low & 0xFFFF)
+    return ()

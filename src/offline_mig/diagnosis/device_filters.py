@@ -1,0 +1,94 @@
+r"""Filter drivers around the devices on the way to the system volume.
+
+``UpperFilters`` and ``LowerFilters`` stand in the class of a device (``Control\Class\{...}``) and
+in its instance. Each name in them is a service that must have been loaded at boot; if it was not,
+the device does not start (Microsoft, "Filter drivers").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from offline_mig.diagnosis import catalogue as kinds
+from offline_mig.diagnosis.boot_bus import BootBus, BootController
+from offline_mig.diagnosis.boot_facts import BootFacts, shown
+from offline_mig.diagnosis.boot_service import image_of, service_key
+from offline_mig.diagnosis.finding import Finding
+from offline_mig.windows.critical_devices import CLASS_DISK, CLASS_HDC
+
+#: Microsoft, "System-defined device setup classes".
+CLASS_SCSI_ADAPTER = "{4D36E97B-E325-11CE-BFC1-08002BE10318}"
+_CLASS_SYSTEM = "{4D36E97D-E325-11CE-BFC1-08002BE10318}"
+_CLASS_VOLUME = "{71A27CDD-812A-11D0-BEC7-08002BE2092F}"
+FILTER_LISTS = ("UpperFilters", "LowerFilters")
+#: SERVICE_DISABLED of winnt.h.
+_DISABLED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FilterList:
+    """A value that lists filters: its key in the hive SYSTEM, and UpperFilters or LowerFilters."""
+
+    key: str
+    name: str
+
+
+def controller_class(bus: BootBus) -> str:
+    """Return the setup class of a bus' controller."""
+    return CLASS_HDC if bus in (BootBus.IDE, BootBus.SATA) else CLASS_SCSI_ADAPTER
+
+
+def filters_on_the_path(
+    facts: BootFacts, control_set: str, controller: BootController
+) -> Iterator[tuple[FilterList, str, str]]:
+    """Yield each filter on the way to the system volume: its list, what it filters, its service.
+
+    The class of system devices is that of the PCI bus itself.
+    """
+    classes = {
+        _CLASS_SYSTEM: "system devices",
+        controller_class(controller.bus): "disk controllers",
+        CLASS_DISK: "disks",
+        _CLASS_VOLUME: "volumes",
+    }
+    places = {
+        rf"{control_set}\Control\Class\{guid}": f"all {name}" for guid, name in classes.items()
+    }
+    for device in controller.devices:
+        parent = rf"{control_set}\Enum\{device.enum_key}"
+        for instance in facts.system.subkeys(parent) if device.enum_key else ():
+            if device.instance in (None, instance):
+                places[rf"{parent}\{instance}"] = f"the {device.name}"
+    for key, what in places.items():
+        for name in FILTER_LISTS:
+            value = facts.system.value(key, name)
+            for service in value.as_texts() if value else ():
+                yield FilterList(key, name), what, service
+
+
+def filter_findings(
+    facts: BootFacts, control_set: str, controller: BootController
+) -> Iterator[Finding]:
+    """Yield the filters on the way to the system volume that cannot be loaded."""
+    for place, what, service in filters_on_the_path(facts, control_set, controller):
+        reason = _unloadable(facts, control_set, service)
+        if reason:
+            yield Finding(
+                kinds.FILTER_MISSING,
+                f"{service}, a filter of {what}, cannot be loaded: {reason}.",
+                (shown(place.key, place.name, facts.system.value(place.key, place.name)),),
+                service=service,
+                key=place.key,
+                name=place.name,
+            )
+
+
+def _unloadable(facts: BootFacts, control_set: str, service: str) -> str:
+    key = service_key(control_set, service)
+    if not facts.system.has_key(key):
+        return "there is no such service"
+    if facts.number(key, "Start") == _DISABLED:
+        return "its service is disabled"
+    file = facts.file(image_of(facts, control_set, service))
+    return "" if file.found else f"its file {file.path} is missing"
