@@ -13,9 +13,10 @@ import click
 
 from offline_mig import __version__
 from offline_mig.cli import screen
+from offline_mig.cli.doctor_commands import doctor
 from offline_mig.cli.driver_commands import drivers
 from offline_mig.cli.failure import Commands
-from offline_mig.cli.parameters import JSON, PATH
+from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.examination import inspect_guest
@@ -36,7 +37,7 @@ from offline_mig.targets.options import TargetOptions
 _EPILOG = """\b
 Exit codes:
   0    done
-  1    unexpected failure of the host
+  1    unexpected failure of the host; of doctor: the guest would stop
   2    wrong usage
   3    this host lacks something (see 'offline-mig check')
   4    the source is missing, damaged or incomplete
@@ -46,24 +47,9 @@ Exit codes:
   8    the results cannot be written
   9    an external program failed
   10   something did not read back as written
+  11   of doctor: it cannot be told whether the guest boots
   130  interrupted
 """
-
-
-SOURCE = click.argument("source", type=PATH)
-SYSTEM_PARTITION = click.option(
-    "--system-partition",
-    metavar="DISK:PARTITION[/FOLDER]",
-    help="Which Windows of several, both counted from 1, such as 1:2 or 1:2/WINNT.",
-)
-ENGINE = click.option(
-    "--engine",
-    type=click.Choice([choice.value for choice in EngineChoice]),
-    default=EngineChoice.GUESTFS.value,
-    show_default=True,
-    help="What opens the guest's disks: a libguestfs appliance, confined programs on this host, "
-    "or the latter where the former has no KVM.",
-)
 
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,6 +59,7 @@ def main() -> None:
 
 
 main.add_command(drivers)
+main.add_command(doctor)
 
 
 @main.command()
@@ -89,7 +76,7 @@ def check(as_json: bool) -> None:
 
 
 @main.command()
-@SOURCE
+@click.argument("source", type=PATH)
 @SYSTEM_PARTITION
 @ENGINE
 @JSON
@@ -112,7 +99,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 
 
 @main.command("convert")
-@SOURCE
+@click.argument("source", type=PATH)
 @click.option(
     "--drivers",
     "driver_sources",

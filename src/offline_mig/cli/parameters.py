@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from offline_mig.conversion.engines import EngineChoice
+
 
 class _PathType(click.Path):
     """A path as text; an empty one is refused, since Python takes it for the current folder."""
@@ -20,3 +22,16 @@ class _PathType(click.Path):
 
 PATH = _PathType(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+SYSTEM_PARTITION = click.option(
+    "--system-partition",
+    metavar="DISK:PARTITION[/FOLDER]",
+    help="Which Windows of several, both counted from 1, such as 1:2 or 1:2/WINNT.",
+)
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice([choice.value for choice in EngineChoice]),
+    default=EngineChoice.GUESTFS.value,
+    show_default=True,
+    help="What opens the guest's disks: a libguestfs appliance, confined programs on this host, "
+    "or the latter where the former has no KVM.",
+)

@@ -81,7 +81,7 @@ def show_examination(found: Examination) -> None:
     _show_windows(found.facts)
     _row("volume", f"{found.volume.name}, Windows in {found.volume.root}")
     _row("free space", _size(found.facts.free_space))
-    _show_notes(found.notes)
+    show_notes(found.notes)
 
 
 def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
@@ -99,7 +99,7 @@ def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
     click.echo()
     click.echo("The domain would be:")
     click.echo(rehearsal.domain.rstrip())
-    _show_notes(rehearsal.notes)
+    show_notes(rehearsal.notes)
     click.echo()
     click.echo(f"To do it: {command}")
 
@@ -128,7 +128,7 @@ def show_conversion(done: Conversion) -> None:
     _row("", f"{done.domain} (libvirt domain)")
     _row("", f"{done.report_file} (everything that was found and done)")
     _row("took", f"{sum(report.seconds.values()):.0f} s")
-    _show_notes(report.notes)
+    show_notes(report.notes)
     click.echo()
     click.echo("Next:")
     name = shlex.quote(report.target.name)
@@ -166,7 +166,8 @@ def _show_windows(facts: GuestFacts) -> None:
     _row("device records", f"{record}, {', '.join(facts.control_sets.bootable)}")
 
 
-def _show_notes(notes: Iterable[str]) -> None:
+def show_notes(notes: Iterable[str]) -> None:
+    """Print what else the user should know, each once."""
     unique = list(dict.fromkeys(notes))
     if unique:
         click.echo()

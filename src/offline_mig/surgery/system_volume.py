@@ -19,6 +19,10 @@ _LEFT_BEHIND = "windows.old"
 _HIBERNATED = (b"hibr", b"HIBR", b"rstr", b"RSTR")
 
 
+class LockedVolumeError(GuestRefusedError):
+    """The only volume that may hold Windows is encrypted."""
+
+
 @dataclass(frozen=True, slots=True)
 class SystemVolume:
     """The volume with Windows on it.
@@ -108,7 +112,7 @@ def find_system_volume(
     if found:
         return replace(found[0], notes=notes)
     if locked:
-        raise GuestRefusedError(
+        raise LockedVolumeError(
             f"The volume {', '.join(locked)} is encrypted with BitLocker, and no other volume "
             "holds Windows.",
             "Start the guest where it still runs, turn BitLocker off (manage-bde -off C:), wait "

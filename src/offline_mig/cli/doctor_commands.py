@@ -1,0 +1,105 @@
+"""The command that says why a guest boots or stops."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from offline_mig.cli import doctor_screen
+from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.conversion.diagnosis_record import diagnosis_record
+from offline_mig.conversion.doctor import BootQuestion, diagnose, question_of
+from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.diagnosis.boot_bus import BootBus
+from offline_mig.diagnosis.verdict import Outcome
+from offline_mig.machine import Firmware
+from offline_mig.targets.defined_domain import read_domain
+from offline_mig.targets.devices import MachineType
+
+#: What ``doctor`` ends with, by its verdict.
+EXIT_CODES = {Outcome.BOOTS: 0, Outcome.STOPS: 1, Outcome.UNKNOWN: 11}
+
+BUS = click.option(
+    "--bus",
+    type=click.Choice([bus.value for bus in BootBus]),
+    help="What the system disk is to hang on. [default: virtio]",
+)
+FIRMWARE = click.option(
+    "--firmware",
+    type=click.Choice([firmware.value for firmware in Firmware]),
+    help="How the machine is to start. [default: what the disk is laid out for]",
+)
+MACHINE = click.option(
+    "--machine",
+    type=click.Choice([kind.value for kind in MachineType]),
+    help="Its machine type. [default: pc before Windows Vista, else q35]",
+)
+DOMAIN = click.option(
+    "--xml", "domain", type=PATH, help="A libvirt domain that says all of this itself."
+)
+TRUSTED = click.option(
+    "--allow-unsigned",
+    "trusted",
+    is_flag=True,
+    help="The guest runs with test-signing on and takes drivers without a good signature.",
+)
+
+
+def boot_question(
+    bus: str | None,
+    firmware: str | None,
+    machine: str | None,
+    domain: Path | None,
+    *,
+    trusted: bool,
+) -> BootQuestion:
+    """Return what the options ask; raises click.UsageError when a domain and others are given."""
+    if domain is not None:
+        if bus or firmware or machine:
+            raise click.UsageError("--xml says bus, firmware and machine itself; leave them out.")
+        return question_of(read_domain(domain), trusted=trusted)
+    return BootQuestion(
+        BootBus(bus) if bus else BootBus.VIRTIO,
+        Firmware(firmware) if firmware else None,
+        MachineType(machine) if machine else None,
+        trusted=trusted,
+    )
+
+
+@click.command()
+@click.argument("source", type=PATH)
+@BUS
+@FIRMWARE
+@MACHINE
+@DOMAIN
+@TRUSTED
+@SYSTEM_PARTITION
+@ENGINE
+@JSON
+def doctor(
+    source: Path,
+    bus: str | None,
+    firmware: str | None,
+    machine: str | None,
+    domain: Path | None,
+    trusted: bool,
+    system_partition: str | None,
+    engine: str,
+    as_json: bool,
+) -> None:
+    """Tell whether the Windows in SOURCE would boot on a machine, and what keeps it from that.
+
+    SOURCE is a disk image, or a .vmx file or the folder with it. Nothing is changed. Ends with 0
+    when the model says that it boots, with 1 when it says that it stops, with 11 when it cannot
+    tell.
+    """
+    question = boot_question(bus, firmware, machine, domain, trusted=trusted)
+    found = diagnose(source, question, choose_engine(EngineChoice(engine)), system_partition)
+    if as_json:
+        click.echo(json.dumps(diagnosis_record(found), indent=2, ensure_ascii=False))
+    else:
+        doctor_screen.show_diagnosis(found)
+    sys.exit(EXIT_CODES[found.verdict.outcome])
