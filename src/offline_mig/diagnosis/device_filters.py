@@ -84,6 +84,11 @@ def filter_findings(
             )
 
 
+def is_loadable_filter(facts: BootFacts, control_set: str, service: str) -> bool:
+    """Tell whether a filter's service and its file are there."""
+    return not _unloadable(facts, control_set, service)
+
+
 def _unloadable(facts: BootFacts, control_set: str, service: str) -> str:
     key = service_key(control_set, service)
     if not facts.system.has_key(key):

@@ -41,9 +41,13 @@ class DeviceRecord:
 
 def find_record(facts: BootFacts, control_set: str, device: BootDevice) -> DeviceRecord:
     """Return what a control set says of a device."""
-    known = _known_instance(facts, control_set, device)
-    if known is not None:
-        return known
+    return _known_instance(facts, control_set, device) or new_device_record(
+        facts, control_set, device
+    )
+
+
+def new_device_record(facts: BootFacts, control_set: str, device: BootDevice) -> DeviceRecord:
+    """Return what a control set says of a device that Windows has never met."""
     if facts.guest.has_driver_database:
         return _database_record(facts, device)
     return _critical_device(facts, control_set, device)

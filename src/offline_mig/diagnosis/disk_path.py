@@ -10,7 +10,7 @@ from offline_mig.diagnosis.boot_bus import BootController, BootDevice
 from offline_mig.diagnosis.boot_facts import BootFacts, shown
 from offline_mig.diagnosis.boot_service import image_of, service_findings, service_key
 from offline_mig.diagnosis.device_filters import filter_findings, filters_on_the_path
-from offline_mig.diagnosis.device_record import DeviceRecord, find_record
+from offline_mig.diagnosis.device_record import DeviceRecord, find_record, new_device_record
 from offline_mig.diagnosis.finding import Confidence, Finding, Severity
 
 #: Services without which no disk is reached, from the boot-start services of installed Windows
@@ -75,6 +75,24 @@ def services_on_the_path(facts: BootFacts, controller: BootController) -> Iterat
 
 def _identity(finding: Finding) -> tuple[str, str, str]:
     return (finding.id, finding.service, finding.name)
+
+
+def driver_findings(facts: BootFacts, control_set: str, device: BootDevice) -> tuple[Finding, ...]:
+    """Return what keeps a control set from driving a device that it has never met.
+
+    The driver that is meant for the device is looked at as well where another one is recorded.
+    """
+    record = new_device_record(facts, control_set, device)
+    found = list(record.findings)
+    wrong = _wrong_driver(facts, control_set, device, record) if record.service else None
+    if wrong is not None:
+        found.append(wrong)
+    service = device.driver if wrong is not None or not record.service else record.service
+    purpose = f"which drives the {device.name}"
+    found += service_findings(facts, control_set, service, purpose)
+    found += _group_findings(facts, control_set, service)
+    found += _virtio_findings(facts, control_set, device, service)
+    return tuple(found)
 
 
 def _in_set(facts: BootFacts, control_set: str, controller: BootController) -> Iterator[Finding]:

@@ -1,0 +1,105 @@
+"""Repair in the registry: what was made to stop starts again by the model, and twice does nothing.
+
+The cases are the rows of the experiments that stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from diagnosis.test_nt5_experiments import ROWS, SLOT, STOPS, Edit, outcome
+from fixtures.hives import Values
+from fixtures.memory_volume import MemoryVolume
+from fixtures.nt5_machine import VIOSTOR, control_set, nt5_facts
+from fixtures.registry_parts import dword
+from offline_mig.diagnosis import catalogue as kinds
+from offline_mig.diagnosis.boot_bus import BootBus, boot_controller
+from offline_mig.diagnosis.boot_facts import BootFacts
+from offline_mig.diagnosis.disk_path import disk_path_findings
+from offline_mig.diagnosis.repair_plan import needs_package, plan_repair
+from offline_mig.diagnosis.verdict import Outcome
+from offline_mig.surgery.changes import OpenGuest
+from offline_mig.surgery.plan import Plan
+from offline_mig.windows.hive import Hive, HiveName
+
+CONTROLLER = boot_controller(BootBus.VIRTIO, modern=False, nt=(5, 2), instance=SLOT)
+
+
+def repair(facts: BootFacts) -> Plan:
+    findings = tuple(disk_path_findings(facts, CONTROLLER))
+    assert not needs_package(facts, CONTROLLER)
+    return plan_repair(facts, CONTROLLER, findings, None, {})
+
+
+def opened(facts: BootFacts) -> OpenGuest:
+    assert isinstance(facts.system, Hive)
+    return OpenGuest(MemoryVolume({}), {HiveName.SYSTEM: facts.system})
+
+
+#: There the driver itself is missing, which takes its package.
+WITHOUT_DRIVER = ("untouched", "no service")
+STOPPED = [row for row in ROWS if row.values[1] is STOPS and row.id not in WITHOUT_DRIVER]
+
+
+@pytest.mark.parametrize("row", [pytest.param(row.values[0], id=row.id) for row in STOPPED])
+@pytest.mark.parametrize("sets", [(1,), (1, 2)], ids=["one set", "two sets"])
+def test_it_starts_again(row: Edit, sets: tuple[int, ...]) -> None:
+    keys = control_set()
+    row(keys)
+    broken = dict.fromkeys(sets, keys)
+    with nt5_facts(broken, last_known_good=sets[-1]) as facts:
+        plan = repair(facts)
+        guest = opened(facts)
+        for change in plan:
+            assert not change.is_done(guest)
+            change.apply(guest)
+        found, findings = outcome(facts)
+        assert (found, findings) == (Outcome.BOOTS, set())
+        for change in plan:
+            assert change.is_done(guest)
+        assert not len(repair(facts))
+
+
+def test_a_sound_guest_is_left_alone() -> None:
+    with nt5_facts({1: control_set()}) as facts:
+        assert not len(repair(facts))
+
+
+def test_what_only_a_package_mends() -> None:
+    keys: dict[str, Values] = control_set()
+    for key in [key for key in keys if key.startswith(VIOSTOR)]:
+        del keys[key]
+    with nt5_facts({1: keys}) as facts:
+        assert needs_package(facts, CONTROLLER)
+    with nt5_facts({1: control_set()}, driver_files={}) as facts:
+        assert needs_package(facts, CONTROLLER)
+
+
+def test_the_stop_stays_on_the_screen() -> None:
+    keys = control_set()
+    keys[VIOSTOR] = {**keys[VIOSTOR], "Start": dword(3)}
+    with nt5_facts({1: keys}) as facts:
+        titles = {block.title: block.changes for block in repair(facts).blocks}
+    (change,) = titles["Should it stop once more"]
+    assert (change.key, change.name) == (r"ControlSet001\Control\CrashControl", "AutoReboot")
+
+
+def test_a_filter_that_works_stays() -> None:
+    keys = control_set()
+    key = "Control\\Class\\{4D36E967-E325-11CE-BFC1-08002BE10318}"
+    keys[key] = {"UpperFilters": replace(keys[key]["UpperFilters"])}
+    keys[key]["UpperFilters"] = type(keys[key]["UpperFilters"]).multi_sz(["partmgr", "xenfilt"])
+    with nt5_facts({1: keys}) as facts:
+        for change in repair(facts):
+            change.apply(opened(facts))
+        value = facts.system.value(f"ControlSet001\\{key}", "UpperFilters")
+        assert value is not None
+        assert value.as_texts() == ("partmgr",)
+        assert outcome(facts) == (Outcome.BOOTS, set())
+
+
+def test_findings_of_every_kind_have_an_id_of_their_own() -> None:
+    found = [value.id for value in vars(kinds).values() if hasattr(value, "severity")]
+    assert len(found) == len(set(found))
