@@ -1,7 +1,7 @@
 """Partition tables: MBR with logical partitions, and GPT.
 
-Layouts: the MBR as every PC BIOS reads it; GPT from the UEFI specification, chapter 5.3. Only
-512-byte sectors: VMware offers no other to guests.
+Layouts: the MBR as every PC BIOS reads it (Microsoft, "Basic disks"); GPT from the UEFI
+specification, chapter 5.3. Only 512-byte sectors: VMware offers no other to guests.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 SECTOR = 512
@@ -26,6 +26,12 @@ _GPT_LDM = {"5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-331
 _MAX_LOGICAL = 64
 _MAX_GPT_ENTRIES = 1024
 
+#: Code comes first in an MBR; the disk signature follows it.
+_CODE_SIZE = 440
+#: Status of an MBR entry: the partition to start from, and any other.
+_ACTIVE = 0x80
+_INACTIVE = 0x00
+
 Reader = Callable[[int, int], bytes]
 
 
@@ -41,7 +47,8 @@ class TableKind(StrEnum):
 class Partition:
     """A partition. ``start`` and ``size`` are in bytes, ``type`` is ``0x07`` or a GPT GUID.
 
-    ``number`` is what Linux calls it, 0 for a disk that is one volume without a table.
+    ``number`` is what Linux calls it, 0 for a disk that is one volume without a table. ``guid`` is
+    the partition's own, ``name`` the one that it was given: both empty on MBR disks.
     """
 
     number: int
@@ -49,6 +56,8 @@ class Partition:
     size: int
     type: str
     active: bool = False
+    guid: str = ""
+    name: str = ""
 
     @property
     def dynamic(self) -> bool:
@@ -57,12 +66,49 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterBootRecord:
+    """What a BIOS and the code that it starts find in the first sector of a disk.
+
+    ``signature`` is the disk signature in hexadecimal. ``has_code`` tells whether there is any code
+    to start. ``active`` are the numbers (1 to 4) of the entries that are marked active;
+    ``bad_status`` is true when an entry is marked neither so nor as inactive, which the code of
+    Windows calls an invalid partition table, as it does several active ones (Microsoft, "Master
+    boot record"). ``partitions`` are those that the four entries name, a protective one left out:
+    on a GPT disk there are some only when the record is hybrid.
+    """
+
+    signature: str
+    has_code: bool
+    active: tuple[int, ...]
+    bad_status: bool
+    partitions: tuple[Partition, ...]
+
+    @property
+    def starts(self) -> Partition | None:
+        """The partition that the code of Windows goes on with; None when it would give up."""
+        if len(self.active) != 1 or self.bad_status:
+            return None
+        chosen = [entry for entry in self.partitions if entry.number == self.active[0]]
+        return chosen[0] if chosen else None
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionTable:
-    """What a disk's first sectors say. ``signature`` is the MBR disk signature or the GPT GUID."""
+    """What a disk's first sectors say. ``signature`` is the MBR disk signature or the GPT GUID.
+
+    ``mbr`` is None when the first sector does not end in 55 AA or is the boot sector of a volume:
+    a BIOS then finds no master boot record.
+    """
 
     kind: TableKind
     partitions: tuple[Partition, ...]
     signature: str = ""
+    mbr: MasterBootRecord | None = None
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether a GPT disk's MBR names partitions too: Windows then takes it for an MBR disk."""
+        return self.kind is TableKind.GPT and self.mbr is not None and bool(self.mbr.partitions)
 
     @property
     def dynamic(self) -> bool:
@@ -87,33 +133,63 @@ def read_partition_table(read: Reader, disk_size: int) -> PartitionTable:
     if first[3:11] in (b"NTFS    ", b"-FVE-FS-"):
         return PartitionTable(TableKind.NONE, (Partition(0, 0, disk_size, "volume"),))
     entries = _mbr_entries(first)
-    if any(kind == _PROTECTIVE_TYPE for kind, _, _, _ in entries):
+    record = _master_boot_record(first, entries, disk_size)
+    if any(entry.kind == _PROTECTIVE_TYPE for entry in entries):
         table = _read_gpt(read, disk_size)
         if table is not None:
-            return table
-    partitions = []
-    for number, (kind, active, start, count) in enumerate(entries, start=1):
-        if not _is_inside(start, count, disk_size):
+            return replace(table, mbr=record)
+    partitions: list[Partition] = []
+    for number, entry in enumerate(entries, start=1):
+        if not _is_inside(entry.start, entry.count, disk_size):
             continue
-        if kind in _EXTENDED_TYPES:
-            partitions += _logical_partitions(read, start, disk_size)
-        elif kind != _PROTECTIVE_TYPE:
-            partitions.append(_mbr_partition(number, kind, active, start, count))
-    signature = f"{int.from_bytes(first[440:444], 'little'):08x}"
-    return PartitionTable(TableKind.MBR, tuple(partitions), signature)
+        if entry.kind in _EXTENDED_TYPES:
+            partitions += _logical_partitions(read, entry.start, disk_size)
+        elif entry.kind != _PROTECTIVE_TYPE:
+            partitions.append(_mbr_partition(number, entry))
+    return PartitionTable(TableKind.MBR, tuple(partitions), record.signature, record)
 
 
-def _mbr_entries(sector: bytes) -> list[tuple[int, bool, int, int]]:
-    found = []
-    for offset in range(446, 510, 16):
-        status, kind = sector[offset], sector[offset + 4]
-        start, count = struct.unpack_from("<II", sector, offset + 8)
-        found.append((kind, status == 0x80, start, count))
-    return found
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One of the four entries of an MBR or of an extended boot record; sizes in sectors."""
+
+    status: int
+    kind: int
+    start: int
+    count: int
 
 
-def _mbr_partition(number: int, kind: int, active: bool, start: int, count: int) -> Partition:
-    return Partition(number, start * SECTOR, count * SECTOR, f"0x{kind:02x}", active)
+def _mbr_entries(sector: bytes) -> list[_Entry]:
+    return [
+        _Entry(sector[at], sector[at + 4], *struct.unpack_from("<II", sector, at + 8))
+        for at in range(446, 510, 16)
+    ]
+
+
+def _master_boot_record(sector: bytes, entries: list[_Entry], disk_size: int) -> MasterBootRecord:
+    numbered = list(enumerate(entries, start=1))
+    return MasterBootRecord(
+        signature=f"{int.from_bytes(sector[440:444], 'little'):08x}",
+        has_code=any(sector[:_CODE_SIZE]),
+        active=tuple(number for number, entry in numbered if entry.status == _ACTIVE),
+        bad_status=any(entry.status not in (_ACTIVE, _INACTIVE) for entry in entries),
+        partitions=tuple(
+            _mbr_partition(number, entry)
+            for number, entry in numbered
+            if entry.kind not in (0, _PROTECTIVE_TYPE)
+            and _is_inside(entry.start, entry.count, disk_size)
+        ),
+    )
+
+
+def _mbr_partition(number: int, entry: _Entry, base: int = 0) -> Partition:
+    return Partition(
+        number,
+        (base + entry.start) * SECTOR,
+        entry.count * SECTOR,
+        f"0x{entry.kind:02x}",
+        entry.status == _ACTIVE,
+    )
 
 
 def _is_inside(start: int, count: int, disk_size: int) -> bool:
@@ -129,12 +205,12 @@ def _logical_partitions(read: Reader, container: int, disk_size: int) -> list[Pa
         sector = read(at * SECTOR, SECTOR)
         if len(sector) < SECTOR or sector[510:512] != b"\x55\xaa":
             break
-        (kind, active, start, count), (next_kind, _, next_start, _), *_ = _mbr_entries(sector)
-        if kind and _is_inside(at + start, count, disk_size):
-            found.append(_mbr_partition(5 + len(found), kind, active, at + start, count))
-        if next_kind not in _EXTENDED_TYPES:
+        entry, following, *_ = _mbr_entries(sector)
+        if entry.kind and _is_inside(at + entry.start, entry.count, disk_size):
+            found.append(_mbr_partition(5 + len(found), entry, at))
+        if following.kind not in _EXTENDED_TYPES:
             break
-        at = container + next_start
+        at = container + following.start
     return found
 
 
@@ -154,5 +230,10 @@ def _read_gpt(read: Reader, disk_size: int) -> PartitionTable | None:
         first, last = struct.unpack_from("<QQ", entry, 32)
         if kind.int and _is_inside(first, last - first + 1, disk_size):
             size = (last - first + 1) * SECTOR
-            partitions.append(Partition(index + 1, first * SECTOR, size, str(kind)))
+            guid = str(uuid.UUID(bytes_le=entry[16:32]))
+            # 36 UTF-16 units; what comes after a terminator is nobody's.
+            name = entry[56:128].decode("utf-16-le", "replace").split("\0", 1)[0]
+            partitions.append(
+                Partition(index + 1, first * SECTOR, size, str(kind), guid=guid, name=name)
+            )
     return PartitionTable(TableKind.GPT, tuple(partitions), str(disk_guid))
