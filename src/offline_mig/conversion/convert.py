@@ -299,7 +299,7 @@ def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> 
 
 def _readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:
     hives = (facts.system, facts.software, facts.drivers)
-    return {hive.name: hive for hive in hives if isinstance(hive, Hive)}
+    return {HiveName(hive.name): hive for hive in hives if isinstance(hive, Hive)}
 
 
 def _operate(disks: GuestDisks, volume: SystemVolume, proposal: Proposal) -> Journal:

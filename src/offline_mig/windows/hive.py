@@ -124,11 +124,11 @@ def base_block_checksum(data: bytes) -> int:
 class Hive:
     """A hive file opened with hivex, for reading or for editing.
 
-    Edits live in memory until ``commit``. Whatever hivex cannot make sense of ends in
-    GuestRefusedError: a damaged hive is never worked around.
+    ``name`` is what to call it in messages. Edits live in memory until ``commit``. Whatever hivex
+    cannot make sense of ends in GuestRefusedError: a damaged hive is never worked around.
     """
 
-    def __init__(self, path: Path, name: HiveName, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, name: str, *, writable: bool = False) -> None:
         self.name = name
         self.path = path
         self._added: set[int] = set()
@@ -383,7 +383,7 @@ class Hive:
 class _Refusing:
     """Turns what hivex raises into a refusal that names hive, key and cause."""
 
-    def __init__(self, hive: HiveName, action: str) -> None:
+    def __init__(self, hive: str, action: str) -> None:
         self._hive = hive
         self._action = action
 
