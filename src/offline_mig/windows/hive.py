@@ -2,14 +2,10 @@ r"""Registry hives: the one place that uses hivex.
 
 Key paths are relative to the hive's root with backslashes (``ControlSet001\Services\atapi``) and
 are looked up without regard to case, as Windows does.
-
-The header's layout is that of the regf format as published in msuhanov's "Windows registry file
-format specification".
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,18 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from offline_mig.errors import GuestRefusedError, HostNotReadyError
+from offline_mig.windows.base_block import BASE_BLOCK_SIZE, check_base_block
 from offline_mig.windows.registry import RegistryValue
 
-#: Size of the base block that precedes the bins.
-BASE_BLOCK_SIZE = 4096
-#: The base block's checksum covers this many bytes.
-_CHECKSUM_SPAN = 508
 #: Where in a cell with a key (nk) the place of its security descriptor (sk) is.
 _NK_SECURITY = 4 + 44
-#: Hive versions: NT 4 writes 1.2 and 1.3, Windows 2000 and later 1.3 to 1.6.
-_KNOWN_MINOR_VERSIONS = range(2, 7)
-
-
 #: Levels of keys that Windows allows (Microsoft, "Registry element size limits").
 MAX_DEPTH = 512
 #: Levels below a key that is kept in a journal: what drivers leave behind has two or three.
@@ -71,54 +60,6 @@ class RegistryView(Protocol):
 
     def value(self, key: str, name: str) -> RegistryValue | None:
         """Return one value, looked up without regard to case; None when it is not there."""
-
-
-def check_base_block(name: str, data: bytes) -> None:
-    """Refuse a hive whose base block says that it is damaged or dirty.
-
-    ``data`` is the whole hive, ``name`` what to call it in messages. hivex itself opens dirty
-    hives and marks them clean on writing, by which Windows would lose what is only in the
-    transaction logs; hence this check comes first.
-
-    Raises GuestRefusedError.
-    """
-    damaged = "Restore it from a backup or have Windows repair it (chkdsk, then a clean shutdown)."
-    if len(data) < BASE_BLOCK_SIZE or data[:4] != b"regf":
-        raise GuestRefusedError(f"The hive {name} is damaged: it has no regf header.", damaged)
-    primary, secondary = struct.unpack_from("<II", data, 4)
-    major, minor = struct.unpack_from("<II", data, 20)
-    (bins_size,) = struct.unpack_from("<I", data, 40)
-    (stored,) = struct.unpack_from("<I", data, _CHECKSUM_SPAN)
-    if base_block_checksum(data) != stored:
-        raise GuestRefusedError(
-            f"The hive {name} is damaged: the checksum of its header is wrong.", damaged
-        )
-    if major != 1 or minor not in _KNOWN_MINOR_VERSIONS:
-        raise GuestRefusedError(
-            f"The hive {name} has the unknown format version {major}.{minor}.",
-            "Only hives of Windows 2000 and later can be edited.",
-        )
-    if bins_size == 0 or bins_size % 4096 or BASE_BLOCK_SIZE + bins_size > len(data):
-        raise GuestRefusedError(
-            f"The hive {name} is damaged: its header promises {bins_size} bytes of data, "
-            f"the file holds {len(data) - BASE_BLOCK_SIZE}.",
-            damaged,
-        )
-    if primary != secondary:
-        raise GuestRefusedError(
-            f"The hive {name} is dirty: its sequence numbers are {primary} and {secondary}, so "
-            "changes of Windows wait in its transaction logs and would be lost.",
-            "Start the guest once where it still runs, shut it down completely, and try again.",
-        )
-
-
-def base_block_checksum(data: bytes) -> int:
-    """Return the checksum that a base block should hold (XOR of its first 127 words)."""
-    checksum = 0
-    for (word,) in struct.iter_unpack("<I", data[:_CHECKSUM_SPAN]):
-        checksum ^= word
-    # The format reserves the two extremes, see the specification's section on the base block.
-    return {0: 1, 0xFFFFFFFF: 0xFFFFFFFE}.get(checksum, checksum)
 
 
 class Hive:
