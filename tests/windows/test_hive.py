@@ -11,7 +11,8 @@ import pytest
 
 from fixtures.hives import build_hive
 from offline_mig.errors import GuestRefusedError
-from offline_mig.windows.hive import Hive, HiveName, check_base_block
+from offline_mig.windows.base_block import check_base_block
+from offline_mig.windows.hive import Hive, HiveName
 from offline_mig.windows.registry import RegistryValue
 
 KEYS = {

@@ -13,7 +13,7 @@ from offline_mig.conversion.convert import Conversion, Rehearsal
 from offline_mig.conversion.examination import Examination
 from offline_mig.conversion.host_check import HostCheck
 from offline_mig.machine import Machine
-from offline_mig.surgery.changes import WriteFile
+from offline_mig.surgery.changes import ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
 from offline_mig.windows.version import WindowsVersion
@@ -182,7 +182,10 @@ def _row(label: str, text: str) -> None:
 
 def _counted(plan: Plan) -> str:
     files = sum(isinstance(change, WriteFile) for change in plan)
-    return f"{len(plan) - files} registry values and keys, and {_plural(files, 'file')},"
+    replays = sum(isinstance(change, ReplayLogs) for change in plan)
+    hives = f" {_plural(replays, 'hive')} with logs replayed," if replays else ""
+    registry = len(plan) - files - replays
+    return f"{registry} registry values and keys,{hives} and {_plural(files, 'file')},"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from offline_mig.guest.filesystem import GuestFilesystem
-from offline_mig.windows.hive import Hive, HiveName, KeyTree
+from offline_mig.windows.base_block import BASE_BLOCK_SIZE, read_base_block
+from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName, KeyTree
 from offline_mig.windows.registry import RegistryValue
 
 
@@ -45,6 +46,13 @@ class FileBefore:
 
     content: bytes | None
     created_directories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HiveFileBefore:
+    """A hive file as it was before its logs were replayed."""
+
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,39 @@ class WriteFile:
             guest.files.delete(directory)
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayLogs:
+    """A hive that Windows left dirty, at ``path``, is to be clean with its logs applied.
+
+    The logs are replayed when the hive is opened, and the clean hive replaces the dirty one when
+    it is written back; they themselves stay as they are, as Windows ignores those of a clean hive.
+    ``source`` names the logs, ``growth`` is by how many bytes the file becomes larger.
+    """
+
+    hive: HiveName
+    path: str
+    source: str
+    growth: int
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        base = read_base_block(guest.files.read_part(self.path, 0, BASE_BLOCK_SIZE))
+        return base is not None and not base.dirty
+
+    def before(self, guest: OpenGuest) -> HiveFileBefore:
+        """Return what is there now."""
+        return HiveFileBefore(guest.files.read(self.path, limit=MAX_HIVE_SIZE))
+
+    def apply(self, guest: OpenGuest) -> HiveFileBefore:
+        """Keep what was there: the open hive is the one with its logs applied."""
+        return self.before(guest)
+
+    def undo(self, guest: OpenGuest, before: HiveFileBefore) -> None:
+        """Put back what was there, to the byte: the logs beside it fit it again."""
+        guest.files.write(self.path, before.content)
+
+
 RegistryChange = SetValue | CreateKey | DeleteKey
-Change = RegistryChange | WriteFile
-Before = ValueBefore | KeyBefore | FileBefore
+Change = RegistryChange | ReplayLogs | WriteFile
+Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore

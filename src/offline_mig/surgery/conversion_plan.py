@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from offline_mig.errors import NoDriverError
 from offline_mig.surgery.boot_driver import boot_imports, plan_boot_driver
-from offline_mig.surgery.changes import Change, WriteFile
+from offline_mig.surgery.changes import Change, ReplayLogs, WriteFile
 from offline_mig.surgery.driver_install import PlacedDriver, plan_stored_driver
 from offline_mig.surgery.driver_store import map_change
 from offline_mig.surgery.emulated_storage import (
@@ -76,6 +76,11 @@ def plan_conversion(
     blocks.append(fall_back)
     if by_path:
         blocks.append(plan_plug_and_play(facts, by_path))
+    replays = tuple(
+        ReplayLogs(name, replay.path, replay.source, replay.growth, "Windows left the hive dirty")
+        for name, replay in facts.replays.items()
+    )
+    blocks.insert(0, PlanBlock("Changes that Windows has not yet written into its hives", replays))
     return Plan(tuple(block for block in blocks if block.changes), notes)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_mig.errors import GuestRefusedError, ToolFailedError
 from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
+from offline_mig.surgery.hive_files import HiveReplay, load_hive, replay_note
 from offline_mig.windows.control_set import ControlSets, read_control_sets
 from offline_mig.windows.digits import small_number
-from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName, RegistryView
+from offline_mig.windows.hive import Hive, HiveName, RegistryView
 from offline_mig.windows.identity import read_version
 from offline_mig.windows.pe import pe_architecture
 from offline_mig.windows.version import Architecture, WindowsVersion
@@ -35,7 +36,8 @@ class GuestFacts:
     ``root`` is the Windows directory (``/WINDOWS``), ``hive_files`` where the hives lie,
     ``driver_files`` the lower-case names in system32\\drivers, ``inf_files`` those in inf.
     ``drivers`` is the hive of packages that Windows 8 and later have, ``cabinets`` are the driver
-    cabinets of Windows 2000 to 2003, the newest service pack first.
+    cabinets of Windows 2000 to 2003, the newest service pack first. ``replays`` are the hives that
+    were dirty, with what was replayed into them before they were read.
     """
 
     version: WindowsVersion
@@ -53,6 +55,7 @@ class GuestFacts:
     cabinets: tuple[str, ...] = ()
     free_space: int = 0
     notes: tuple[str, ...] = ()
+    replays: Mapping[HiveName, HiveReplay] = field(default_factory=dict)
 
     def view(self, hive: HiveName) -> RegistryView:
         """Return a hive that is there. Raises KeyError for one that is not."""
@@ -79,6 +82,7 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
     """
     hive_files: dict[HiveName, str] = {}
     hives: dict[HiveName, Hive] = {}
+    replays: dict[HiveName, HiveReplay] = {}
     for name in HiveName:
         path = volume.resolve(f"{root}/System32/config/{name}")
         if path is None and name is HiveName.DRIVERS:
@@ -88,10 +92,10 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
                 f"The guest's Windows directory {root} has no hive System32\\config\\{name}.",
                 "The installation is incomplete; restore the hive from a backup.",
             )
-        local = scratch / name.value
-        local.write_bytes(volume.read(path, limit=MAX_HIVE_SIZE))
-        hives[name] = Hive(local, name)
+        hives[name], replay = load_hive(volume, path, name, scratch)
         hives[name].require_readable()
+        if replay is not None:
+            replays[name] = replay
         hive_files[name] = path
     system, software = hives[HiveName.SYSTEM], hives[HiveName.SOFTWARE]
     control_sets = read_control_sets(system)
@@ -112,7 +116,8 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
         inf_files=_names(volume, f"{root}/inf"),
         cabinets=_cabinets(volume, root) if version.nt < (6, 0) else (),
         free_space=volume.free_space(),
-        notes=notes,
+        notes=(*(replay_note(name, replay) for name, replay in replays.items()), *notes),
+        replays=replays,
     )
 
 

@@ -15,14 +15,17 @@ from offline_mig.surgery.changes import (
     CreateKey,
     DeleteKey,
     FileBefore,
+    HiveFileBefore,
     KeyBefore,
     OpenGuest,
+    ReplayLogs,
     SetValue,
     ValueBefore,
     WriteFile,
 )
+from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.plan import Plan
-from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName
+from offline_mig.windows.hive import Hive, HiveName
 
 #: Bytes that must stay free on the system volume: Windows itself needs room to boot.
 _SPARE_SPACE = 16 * 1024 * 1024
@@ -71,7 +74,7 @@ def undo_plan(
 ) -> None:
     """Put back everything that ``journal`` says, last change first."""
     guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=True))
-    touched = set()
+    touched, restored = set(), []
     for entry in reversed(journal.entries):
         match entry:
             case JournalEntry(SetValue() | CreateKey() as change, ValueBefore() as before):
@@ -82,9 +85,15 @@ def undo_plan(
                 touched.add(change.hive)
             case JournalEntry(WriteFile() as change, FileBefore() as before):
                 change.undo(guest, before)
+            case JournalEntry(ReplayLogs() as change, HiveFileBefore() as before):
+                restored.append((change, before))
             case _:
                 raise TypeError(f"the journal pairs {entry.change} with {entry.before}")
+    # What was dirty comes back to the byte, with all that was edited in it.
+    touched -= {change.hive for change, _ in restored}
     _write_back(guest, touched, hive_files, scratch)
+    for change, before in restored:
+        change.undo(guest, before)
 
 
 def verify_plan(
@@ -109,12 +118,10 @@ def verify_plan(
 def _open_hives(
     volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path, *, writable: bool
 ) -> dict[HiveName, Hive]:
-    opened = {}
-    for name, path in hive_files.items():
-        local = scratch / name.value
-        local.write_bytes(volume.read(path, limit=MAX_HIVE_SIZE))
-        opened[name] = Hive(local, name, writable=writable)
-    return opened
+    return {
+        name: load_hive(volume, path, name, scratch, writable=writable)[0]
+        for name, path in hive_files.items()
+    }
 
 
 def _write_back(
@@ -132,5 +139,7 @@ def _write_back(
 def _name(change: Change) -> str:
     if isinstance(change, WriteFile):
         return change.path
+    if isinstance(change, ReplayLogs):
+        return f"{change.path} with its logs"
     value = f" {change.name!r}" if isinstance(change, SetValue) else ""
     return f"{change.hive}\\{change.key}{value}"

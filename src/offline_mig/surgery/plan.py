@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from offline_mig.surgery.changes import Change, OpenGuest, WriteFile
+from offline_mig.surgery.changes import Change, OpenGuest, ReplayLogs, WriteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Plan:
     @property
     def added_bytes(self) -> int:
         """The size of all files that the plan writes, an upper bound of the space it takes."""
-        return sum(len(change.content) for change in self if isinstance(change, WriteFile))
+        written = sum(len(change.content) for change in self if isinstance(change, WriteFile))
+        return written + sum(change.growth for change in self if isinstance(change, ReplayLogs))
 
     def pending(self, guest: OpenGuest) -> Plan:
         """Return the plan without what the guest already is."""

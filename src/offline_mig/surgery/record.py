@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,10 @@ from offline_mig.surgery.changes import (
     CreateKey,
     DeleteKey,
     FileBefore,
+    HiveFileBefore,
     KeyBefore,
     OpenGuest,
+    ReplayLogs,
     SetValue,
     ValueBefore,
     WriteFile,
@@ -51,6 +54,15 @@ def change_record(change: Change) -> dict[str, Any]:
                 "key": change.key,
                 "reason": change.reason,
             }
+        case ReplayLogs():
+            return {
+                "change": "replay-logs",
+                "hive": change.hive.value,
+                "path": change.path,
+                "source": change.source,
+                "growth": change.growth,
+                "reason": change.reason,
+            }
         case WriteFile():
             return {
                 "change": "write-file",
@@ -63,7 +75,10 @@ def change_record(change: Change) -> dict[str, Any]:
 
 
 def journal_record(journal: Journal) -> list[dict[str, Any]]:
-    """Return a journal as plain data, old file contents in base64: all that undoing needs."""
+    """Return a journal as plain data, old file contents in base64: all that undoing needs.
+
+    Old hives are packed (zlib) as well.
+    """
     return [
         {**change_record(entry.change), "before": _before_record(entry.before)}
         for entry in journal.entries
@@ -91,6 +106,10 @@ def _before_record(before: Before) -> dict[str, Any]:
                 "content": None if content is None else base64.b64encode(content).decode("ascii"),
                 "created_directories": list(before.created_directories),
             }
+        case HiveFileBefore():
+            # Hives have some ten to some hundred MiB, most of which packs well.
+            packed = zlib.compress(before.content)
+            return {"zlib": base64.b64encode(packed).decode("ascii")}
 
 
 def _tree_record(tree: KeyTree) -> dict[str, Any]:
@@ -119,6 +138,9 @@ def _block_lines(block: PlanBlock, guest: OpenGuest) -> Iterator[str]:
             sign = "~" if guest.files.exists(change.path) else "+"
             size = f"{len(change.content):,} bytes, sha256 {change.sha256[:12]}…"
             yield f"{sign} {change.path}  ({size}, from {change.origin})"
+            continue
+        if isinstance(change, ReplayLogs):
+            yield f"~ {change.path}  (from {change.source}: {change.reason})"
             continue
         if isinstance(change, DeleteKey):
             yield f"- [{change.hive}\\{change.key}]  ({change.reason})"

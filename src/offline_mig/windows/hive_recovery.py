@@ -82,7 +82,7 @@ def replay(hive: bytes, logs: Sequence[HiveLog]) -> Replayed | NotReplayable:
     """
     present = _in_use(logs)
     if not present:
-        return NotReplayable(Obstacle.NO_LOG, "none is there that holds anything")
+        return NotReplayable(Obstacle.NO_LOG, "there is none that holds anything")
     if len(hive) < BASE_BLOCK_SIZE + BIN_ALIGNMENT:
         return NotReplayable(Obstacle.DAMAGED, f"the hive has only {len(hive)} bytes")
     base = read_base_block(hive)
