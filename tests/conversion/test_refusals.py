@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 from fixtures import real_hives
+from fixtures.catalogue import (
+    REAL_WINDOWS_10_DIRTY,
+    WINDOWS_7_PENDING_LOGS,
+    WINDOWS_10_PENDING_LOGS,
+    XP_PENDING_LOGS,
+)
 from fixtures.conversion_run import offline_mig, require_engine
 from fixtures.guests import GuestKind, GuestSpec, Hiberfil, RealHives, Variant, build_guest
 from fixtures.one_disk import OneDisk
@@ -51,14 +57,9 @@ REFUSED: dict[str, tuple[GuestSpec, str, str]] = {
     "no-windows": (variant(GuestKind.XP, without_windows=True), "No Windows was found", "disks"),
     "two-windows": (variant(GuestKind.XP, two_windows=True), "several Windows", "--system-part"),
     "nt4": (variant(GuestKind.XP, nt4=True), "NT 4.0", "Only Windows 2000 and later"),
-    "dirty-hive": (variant(GuestKind.WINDOWS_7, dirty_hive=True), "is dirty", "Start the guest"),
+    "dirty-hive": (variant(GuestKind.WINDOWS_7, dirty_hive=True), "there is none", "Start the"),
     "damaged-hive": (variant(GuestKind.WINDOWS_7, damaged_hive=True), "is damaged", "backup"),
     "real-nt4": (variant(GuestKind.XP, real_hives=RealHives.NT4), "NT 4.0", "Windows 2000"),
-    "real-dirty": (
-        variant(GuestKind.WINDOWS_10, real_hives=RealHives.WINDOWS_10_DIRTY),
-        "sequence numbers are 1622 and 1621",
-        "Start the guest",
-    ),
     "real-corrupt": (
         variant(GuestKind.XP, real_hives=RealHives.XP_CORRUPT), "SYSTEM is damaged", "backup"
     ),
@@ -67,6 +68,10 @@ REFUSED: dict[str, tuple[GuestSpec, str, str]] = {
 FINE = {
     "resumed": variant(GuestKind.WINDOWS_10, hiberfil=Hiberfil.RESUMED),
     "control-set-2": variant(GuestKind.XP, current_control_set=2),
+    "pending-xp": XP_PENDING_LOGS,
+    "pending-w7": WINDOWS_7_PENDING_LOGS,
+    "pending-w10": WINDOWS_10_PENDING_LOGS,
+    "real-dirty": REAL_WINDOWS_10_DIRTY,
 }
 
 

@@ -197,7 +197,7 @@ def _replay_dirty_vector(
             applied=(AppliedLog(log.name, found.primary, found.primary),),
             numbers=_numbers(base, sound),
             bins_size=found.bins_size,
-            # A tick later than any log, for want of a clock; editing sets the hour anyway.
+            # Whatever time it is: it must be no log's, and the same replay gives the same bytes.
             timestamp=min(latest + 1, _LAST_TIMESTAMP),
             base_recovered=base is None,
         )
