@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from offline_mig.diagnosis.boot_drivers import with_drivers
 from offline_mig.diagnosis.boot_facts import BootFacts
 from offline_mig.diagnosis.disk_path import disk_path_findings
 from offline_mig.diagnosis.finding import Finding
+from offline_mig.diagnosis.start_examination import examine_start
+from offline_mig.diagnosis.start_facts import StartFacts
+from offline_mig.diagnosis.start_rules import start_findings, takes_unsigned
 from offline_mig.diagnosis.state_rules import guest_findings, volume_findings
 from offline_mig.diagnosis.verdict import Verdict, judge
 from offline_mig.errors import SourceUnreadableError
@@ -114,10 +118,17 @@ def diagnose(
         except LockedVolumeError as error:
             locked = Finding(kinds.BITLOCKER, error.message)
             return Diagnosis(machine, layout, firmware, judge([locked]), notes=disks.notes)
-        with examined_volume(disks, volume) as (files, guest):
+        with (
+            examined_volume(disks, volume) as (files, guest),
+            tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+        ):
+            start = examine_start(
+                disks, layout, volume, files, guest.version, firmware, Path(scratch)
+            )
             controller = _controller(question, guest.version)
-            facts = with_drivers(guest, controller, files, trusted=question.trusted)
-        findings = tuple(_findings(disks, volume, facts, controller))
+            trusted = question.trusted or takes_unsigned(start)
+            facts = with_drivers(guest, controller, files, trusted=trusted)
+        findings = tuple(_findings(disks, volume, start, facts, controller))
         return Diagnosis(
             machine,
             layout,
@@ -126,7 +137,7 @@ def diagnose(
             volume,
             facts,
             controller,
-            (*disks.notes, *machine.notes, *volume.notes, *guest.notes),
+            (*disks.notes, *volume.notes, *guest.notes),
         )
 
 
@@ -140,10 +151,15 @@ def _controller(question: BootQuestion, windows: WindowsVersion) -> BootControll
 
 
 def _findings(
-    disks: GuestDisks, volume: SystemVolume, facts: BootFacts, controller: BootController
+    disks: GuestDisks,
+    volume: SystemVolume,
+    start: StartFacts,
+    facts: BootFacts,
+    controller: BootController,
 ) -> Iterator[Finding]:
-    start = volume.partition.start
-    state = read_state(lambda offset, size: disks.read(volume.disk, start + offset, size))
+    at = volume.partition.start
+    state = read_state(lambda offset, size: disks.read(volume.disk, at + offset, size))
+    yield from start_findings(start, facts.version)
     yield from volume_findings(state, volume.name)
     yield from disk_path_findings(facts, controller)
     yield from guest_findings(facts)

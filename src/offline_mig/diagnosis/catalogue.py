@@ -28,6 +28,130 @@ def _stop(
     return FindingKind(identifier, Severity.STOP, link, title, explanation, remedy, source, stop)
 
 
+FIRMWARE_MISMATCH = _stop(
+    "BOOT-FIRMWARE-MISMATCH",
+    Link.FIRMWARE,
+    "The disk is laid out for the other kind of firmware",
+    "Windows starts from a GPT disk under UEFI only and from an MBR disk under a BIOS only; the "
+    "firmware finds nothing to start, or a boot manager that cannot go on.",
+    "Give the machine the firmware that the guest had: UEFI for an EFI system partition, BIOS "
+    "otherwise.",
+    'Microsoft, "Windows and GPT FAQ"',
+    "no bootable device",
+)
+NO_BOOT_CODE = _stop(
+    "BOOT-NO-BOOT-CODE",
+    Link.FIRMWARE,
+    "The disk has no code that a BIOS could start",
+    "A BIOS starts the code in the first sector of the disk. Some conversions lose it, and disks "
+    "that never were boot disks have none.",
+    "Start a Windows CD of the guest's version and run 'bootrec /fixmbr' ('fixmbr' of XP's "
+    "recovery console), or take the first 440 bytes of a disk of the same Windows.",
+    'Microsoft, "Bootrec.exe"; adminsyspro/proxcenter-ui issue 292',
+    "no bootable device",
+)
+NO_ACTIVE_PARTITION = _stop(
+    "BOOT-NO-ACTIVE-PARTITION",
+    Link.FIRMWARE,
+    "No single partition is marked as the one to start from",
+    "The code of Windows in the first sector goes on with the active partition, and gives up when "
+    "there is none, when there are several, or when the table makes no sense.",
+    f"Mark the partition with the boot manager as active: {_REPAIR} where it is clear which.",
+    'Microsoft, "Master boot record"',
+    "Missing operating system, or Invalid partition table",
+)
+NO_ESP = _stop(
+    "BOOT-NO-ESP",
+    Link.FIRMWARE,
+    "There is no EFI system partition that can be read",
+    "UEFI firmware starts a file on a FAT volume that the partition table calls an EFI system "
+    "partition.",
+    "Make one and run 'bcdboot C:\\Windows /f UEFI' from a Windows CD.",
+    "UEFI specification, 13.3",
+    "no bootable device",
+)
+NO_EFI_FALLBACK = _stop(
+    "BOOT-NO-EFI-FALLBACK",
+    Link.FIRMWARE,
+    "The firmware finds no Windows by itself",
+    "Which loader to start, UEFI firmware keeps in its own memory, which a new machine has empty. "
+    "It then looks for \\EFI\\BOOT\\BOOTX64.EFI on the EFI system partition, and nothing else.",
+    f"Copy \\EFI\\Microsoft\\Boot\\bootmgfw.efi there: {_REPAIR}.",
+    "UEFI specification, 3.5.1.1; libguestfs/virt-v2v",
+    "the firmware's shell, or no bootable device",
+)
+BOOT_SECTOR = _stop(
+    "BOOT-SECTOR",
+    Link.BOOT_SECTOR,
+    "The boot sector of the volume does not start this Windows",
+    "The first sectors of the volume load NTLDR up to Windows 2003 and BOOTMGR from Vista on. "
+    "Those of another Windows, or of a volume that was formatted elsewhere, look for the wrong "
+    "file.",
+    "Start a Windows CD of the guest's version and run 'bootsect /nt60 SYS' or, for XP, 'fixboot'.",
+    'Microsoft, "Bootsect command-line options"',
+    "NTLDR is missing, or BOOTMGR is missing",
+)
+HIDDEN_SECTORS = _stop(
+    "BOOT-SECTOR-PLACE",
+    Link.BOOT_SECTOR,
+    "The boot sector believes the volume to be elsewhere on the disk",
+    "The code in the boot sector adds the number of hidden sectors to every sector that it reads. "
+    "It is wrong after a partition was copied to another place or made by other tools.",
+    f"Write the right number into the boot sector: {_REPAIR}.",
+    "The NTFS boot code; QEMU bug 586175 and a report on qemu-devel of July 2010",
+    "A disk read error occurred",
+)
+BOOT_GEOMETRY = FindingKind(
+    "BOOT-SECTOR-GEOMETRY",
+    Severity.WARNING,
+    Link.BOOT_SECTOR,
+    "The boot sector counts with other heads and tracks than the BIOS",
+    "The boot code of Windows 2000 to 2003 reads the beginning of the disk by cylinder, head and "
+    "sector, with the numbers that the volume was formatted with. A hypervisor may count others.",
+    f"Write the BIOS's numbers into the boot sector: {_REPAIR}.",
+    "libguestfs/virt-v2v; Stack Overflow question 17493583; one report says that they are of no "
+    "effect",
+    "A disk read error occurred",
+)
+NO_LOADER = _stop(
+    "BOOT-NO-LOADER",
+    Link.BOOT_MANAGER,
+    "A file that starts Windows is missing",
+    "Windows up to 2003 is started by ntldr with NTDETECT.COM, later ones by bootmgr or, under "
+    "UEFI, bootmgfw.efi.",
+    "Restore the file: from the Windows CD, or with 'bcdboot C:\\Windows'.",
+    'Microsoft, "BCDBoot command-line options"; KB 314057',
+    "NTLDR or BOOTMGR is missing",
+)
+NO_CONFIGURATION = _stop(
+    "BOOT-NO-CONFIGURATION",
+    Link.CONFIGURATION,
+    "The boot configuration is missing or damaged",
+    "The boot manager reads from its store (BCD) which Windows to start and where it is.",
+    "Make a new one with 'bcdboot C:\\Windows' from a Windows CD.",
+    'Microsoft, "BCDBoot command-line options"',
+    "0xC000000F",
+)
+CONFIGURATION_TARGET = _stop(
+    "BOOT-CONFIGURATION-TARGET",
+    Link.CONFIGURATION,
+    "The boot configuration leads to no Windows",
+    "boot.ini names a disk and a partition by their numbers; the BCD store names them by the "
+    "disk's signature and the partition's place, or by their GUIDs. Both are wrong after "
+    "partitions were moved, copied or put on another disk.",
+    f"Let it name the volume with Windows: {_REPAIR} where it is clear which.",
+    'VeeamHub/moov issue 9; garloff/Fix_BCD; Microsoft KB 102873 and "BCD reference"',
+    "0xC000000E, or Windows could not start because of a hardware configuration problem",
+)
+NO_KERNEL = _stop(
+    "BOOT-NO-KERNEL",
+    Link.LOADER,
+    "A file that every Windows begins with is missing",
+    "The loader reads the kernel, the HAL and the hive SYSTEM from the Windows directory.",
+    "Restore the file from the Windows CD or a backup.",
+    'Microsoft, "Boot and UEFI"',
+    "0xC000000F or 0xC0000225, or hal.dll is missing",
+)
 NO_SERVICE = _stop(
     "BOOT-NO-SERVICE",
     Link.CONTROLLER,

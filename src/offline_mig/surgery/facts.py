@@ -11,7 +11,7 @@ from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.surgery.hive_files import HiveReplay, load_hive, replay_note
 from offline_mig.windows.control_set import ControlSets, read_control_sets
 from offline_mig.windows.digits import small_number
-from offline_mig.windows.hive import Hive, HiveName, RegistryView
+from offline_mig.windows.hive import WINDOWS_HIVES, Hive, HiveName, RegistryView
 from offline_mig.windows.identity import read_version
 from offline_mig.windows.pe import pe_architecture
 from offline_mig.windows.version import Architecture, WindowsVersion
@@ -83,7 +83,7 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
     hive_files: dict[HiveName, str] = {}
     hives: dict[HiveName, Hive] = {}
     replays: dict[HiveName, HiveReplay] = {}
-    for name in HiveName:
+    for name in WINDOWS_HIVES:
         path = volume.resolve(f"{root}/System32/config/{name}")
         if path is None and name is HiveName.DRIVERS:
             continue  # Windows 7 and older.

@@ -29,12 +29,18 @@ _REPAIR = "Restore the hive from a backup; nothing was changed in the source."
 
 
 class HiveName(StrEnum):
-    """The hives that are worked on, by their file name in ``config``."""
+    """The hives that are worked on, by their file name."""
 
     SYSTEM = "SYSTEM"
     SOFTWARE = "SOFTWARE"
     #: Windows 8 and later: the driver packages of devices that Windows can start without.
     DRIVERS = "DRIVERS"
+    #: The boot configuration of Vista and later; it lies on the volume that is started from.
+    BCD = "BCD"
+
+
+#: The hives in ``System32\\config``.
+WINDOWS_HIVES = (HiveName.SYSTEM, HiveName.SOFTWARE, HiveName.DRIVERS)
 
 
 @dataclass(frozen=True, slots=True)
