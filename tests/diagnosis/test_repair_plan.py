@@ -14,7 +14,6 @@ from fixtures.hives import Values
 from fixtures.memory_volume import MemoryVolume
 from fixtures.nt5_machine import VIOSTOR, control_set, nt5_facts
 from fixtures.registry_parts import dword
-from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootBus, boot_controller
 from offline_mig.diagnosis.boot_facts import BootFacts
 from offline_mig.diagnosis.disk_path import disk_path_findings
@@ -98,8 +97,3 @@ def test_a_filter_that_works_stays() -> None:
         assert value is not None
         assert value.as_texts() == ("partmgr",)
         assert outcome(facts) == (Outcome.BOOTS, set())
-
-
-def test_findings_of_every_kind_have_an_id_of_their_own() -> None:
-    found = [value.id for value in vars(kinds).values() if hasattr(value, "severity")]
-    assert len(found) == len(set(found))

@@ -13,7 +13,7 @@ import click
 
 from offline_mig import __version__
 from offline_mig.cli import screen
-from offline_mig.cli.doctor_commands import doctor
+from offline_mig.cli.doctor_commands import doctor, explain
 from offline_mig.cli.driver_commands import drivers
 from offline_mig.cli.failure import Commands
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
@@ -60,6 +60,7 @@ def main() -> None:
 
 main.add_command(drivers)
 main.add_command(doctor)
+main.add_command(explain)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from offline_mig.conversion.diagnosis_record import diagnosis_record
 from offline_mig.conversion.doctor import BootQuestion, diagnose, question_of
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.diagnosis.boot_bus import BootBus
+from offline_mig.diagnosis.finding_page import every_kind, find_kind, finding_page
 from offline_mig.diagnosis.verdict import Outcome
 from offline_mig.machine import Firmware
 from offline_mig.targets.defined_domain import read_domain
@@ -103,3 +104,20 @@ def doctor(
     else:
         doctor_screen.show_diagnosis(found)
     sys.exit(EXIT_CODES[found.verdict.outcome])
+
+
+@click.command()
+@click.argument("identifier", metavar="[ID]", required=False)
+def explain(identifier: str | None) -> None:
+    """Explain the finding ID, such as BOOT-STARTOVERRIDE; without one, list all of them."""
+    if identifier is None:
+        for kind in every_kind():
+            click.echo(f"{kind.id:<28}{kind.title}")
+        return
+    found = find_kind(identifier)
+    if found is None:
+        raise click.BadParameter(
+            f"there is no finding {identifier!r}; 'offline-mig explain' lists them all.",
+            param_hint="ID",
+        )
+    click.echo(finding_page(found), nl=False)
