@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.ntfs_volumes import make_volume
+from fixtures.seabios import bios_geometry
 from offline_mig.guest.boot_sector import (
     BOOT_CODE_SIZE,
     BootLoader,
@@ -130,6 +131,15 @@ def test_only_the_geometry_is_changed(ntfs: bytes) -> None:
 )
 def test_geometry_as_seabios_counts(start: int, disk_size: int, geometry: Geometry | None) -> None:
     assert right_geometry(start, disk_size) == geometry
+
+
+@pytest.mark.parametrize("bus", ["ide", "virtio"])
+@pytest.mark.parametrize("size", [500 * MIB, 2047 * MIB, 3 * GIB, 40 * GIB])
+def test_seabios_agrees(tmp_path: Path, size: int, bus: str) -> None:
+    geometry = right_geometry(63 * 512, size)
+    assert geometry is not None
+    counted = (geometry.sectors_per_track, geometry.heads)
+    assert bios_geometry(tmp_path, size, bus) == counted
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 512, b"\xeb\x52\x90NTFS    ", b"-FVE-FS-" * 64])

@@ -57,9 +57,9 @@ class Geometry:
 class BootSector:
     """The boot sector of a volume, sizes in sectors of ``sector_size`` bytes.
 
-    ``drive`` is the BIOS drive to start from, 0x80 for the first disk. ``marked`` tells whether the
-    sector ends in 55 AA, without which nothing starts it. ``backup`` is the sector of the volume
-    that holds a copy, None when there is none.
+    ``drive`` is the BIOS drive that the code of NT 5 reads from, 0x80 for the first disk, whichever
+    the BIOS started. ``marked`` tells whether the sector ends in 55 AA, without which nothing
+    starts it. ``backup`` is the sector of the volume that holds a copy, None when there is none.
     """
 
     kind: VolumeKind
@@ -121,12 +121,13 @@ def right_geometry(start: int, disk_size: int) -> Geometry | None:
     disk, both in bytes. None when 32 bits cannot count the sectors before it: no BIOS starts that.
 
     Reports of what cured "A disk read error occurred" disagree: for one it was the hidden sectors
-    and the heads did not matter, for another the heads alone. Both follow from what the NTFS code
-    of NT 5 does. It adds the hidden sectors to every sector that it reads, so they must be right
-    always. With sectors per track and heads it addresses only what lies before the end of the
-    BIOS's own CHS range, and the rest by number; so they matter only there, and then must be what
-    the BIOS counts with. Hence all three are written: 63 sectors per track, and 255 heads unless
-    the disk is smaller than 4 GiB.
+    and the heads did not matter, for another the heads alone. Both follow from the code of NTFS.
+    It adds the hidden sectors to every sector that it reads, so they must be right always, with
+    NTLDR as with BOOTMGR. Sectors per track and heads are what NT 4 addresses everything with, NT 5
+    what lies before the end of the BIOS's own CHS range and BOOTMGR nothing; where they count they
+    must be those that the BIOS counts with. Hence all three are written: 63 sectors per track, and
+    255 heads unless the disk is smaller than 4 GiB. Smaller ones get what SeaBIOS gives them on IDE
+    and virtio-blk; on virtio-scsi it says 32 instead of 64 for disks of just over 1 GiB.
     """
     hidden, rest = divmod(start, SECTOR)
     if rest or hidden > _MOST_HIDDEN_SECTORS:
