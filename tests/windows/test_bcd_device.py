@@ -175,5 +175,27 @@ def test_where_a_device_can_be(device: Device, numbers: list[int]) -> None:
     assert [place.partition.number for place in found] == numbers
 
 
+MBR_WORDS = "the partition at byte 1048576 of the MBR disk 36234da4"
+LOCATED_WORDS = "the first volume with the path of element 12000002"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("boot", "the volume of the boot manager"),
+        ("MBR partition", MBR_WORDS),
+        ("GPT partition", f"the partition {PARTITION} of the GPT disk {DISK}"),
+        ("RAM disk", rf"a RAM disk of \boot\boot.wim on {MBR_WORDS}"),
+        ("located", LOCATED_WORDS),
+        (
+            "located VHD",
+            rf"{LOCATED_WORDS}, in the virtual disk in the file \test.vhd on {MBR_WORDS}",
+        ),
+    ],
+)
+def test_devices_are_named_for_people(name: str, words: str) -> None:
+    assert str(KNOWN[name][1].device) == words
+
+
 def test_without_a_boot_volume_boot_is_nowhere() -> None:
     assert candidates(BootVolume(), TABLES, None) == ()

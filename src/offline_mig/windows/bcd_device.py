@@ -58,12 +58,20 @@ _MAX_DEPTH = 8
 class BootVolume:
     """The volume that the boot manager itself came from (``boot`` of bcdedit)."""
 
+    def __str__(self) -> str:
+        """Name it for people."""
+        return "the volume of the boot manager"
+
 
 @dataclass(frozen=True, slots=True)
 class DiskPartition:
     """A partition of a disk (``partition=``)."""
 
     identity: PartitionIdentity
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        return str(self.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,10 @@ class RamDisk:
     path: str
     parent: Device
 
+    def __str__(self) -> str:
+        """Name it for people."""
+        return f"a RAM disk of {self.path} on {self.parent}"
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceFile:
@@ -81,6 +93,10 @@ class DeviceFile:
     path: str
     parent: Device
 
+    def __str__(self) -> str:
+        """Name it for people."""
+        return f"the file {self.path} on {self.parent}"
+
 
 @dataclass(frozen=True, slots=True)
 class VirtualDisk:
@@ -88,6 +104,11 @@ class VirtualDisk:
 
     file: Device
     identity: PartitionIdentity | None = None
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        where = "" if self.identity is None else f"{self.identity}, in "
+        return f"{where}the virtual disk in {self.file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +119,21 @@ class LocatedDevice:
     path: str = ""
     parent: Device | None = None
 
+    def __str__(self) -> str:
+        """Name it for people."""
+        what = self.path or f"the path of element {self.element:08x}"
+        return f"the first volume with {what}" + (f", in {self.parent}" if self.parent else "")
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownDevice:
     """What cannot be made sense of; ``content`` is the whole element."""
 
     content: bytes
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        return f"a device of an unknown kind ({len(self.content)} bytes)"
 
 
 Device = (
