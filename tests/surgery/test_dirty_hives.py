@@ -179,6 +179,13 @@ def test_dirty_hive_without_logs_is_refused(tmp_path: Path) -> None:
     assert "Start the guest" in refused.value.remedy
 
 
+def test_folder_in_the_place_of_a_log_is_none(tmp_path: Path) -> None:
+    volume = volume_of(XP_DIRTY_HIVE)
+    volume.make_directory("/WINDOWS/system32/config/system.LOG1")
+    with pytest.raises(GuestRefusedError, match="there is none"):
+        examine(volume, "/WINDOWS", tmp_path)
+
+
 def test_logs_that_do_not_fit_are_refused_and_nothing_is_touched(tmp_path: Path) -> None:
     volume = volume_of(WINDOWS_10_PENDING_LOGS)
     log = "/Windows/System32/config/SYSTEM.LOG2"

@@ -247,12 +247,22 @@ SECOND_ENTRY = 512 + len(entries(0, 1)[0])
             f"SYSTEM.LOG2 holds changes up to number {N + 2}",
         ),
         (
-            {"LOG1": entry_log(BEFORE, N, [raw_entry([(8192, 9)], b"x" * 9, N, 8192)])},
+            {"LOG1": entry_log(BEFORE, N, [raw_entry([(8192, 512)], b"x" * 512, N, 8192)])},
             Obstacle.DAMAGED,
             "makes no sense",
         ),
         (
             {"LOG1": entry_log(BEFORE, N, [raw_entry([(0, 4096)], b"x" * 9, N, 8192)])},
+            Obstacle.DAMAGED,
+            "makes no sense",
+        ),
+        (
+            {"LOG1": entry_log(BEFORE, N, [raw_entry([(0, 0)] * 9, b"", N, 8192)])},
+            Obstacle.DAMAGED,
+            "makes no sense",
+        ),
+        (
+            {"LOG1": entry_log(BEFORE, N, [raw_entry([(9, 512)], b"x" * 512, N, 8192)])},
             Obstacle.DAMAGED,
             "makes no sense",
         ),
@@ -267,7 +277,11 @@ SECOND_ENTRY = 512 + len(entries(0, 1)[0])
             "promises 2147479552 bytes",
         ),
         (
-            {"LOG1": entry_log(BEFORE, N, [raw_entry([(0, 64)], b"x" * 64, N, bins_size(BEFORE))])},
+            {
+                "LOG1": entry_log(
+                    BEFORE, N, [raw_entry([(0, 512)], b"x" * 512, N, bins_size(BEFORE))]
+                )
+            },
             Obstacle.DAMAGED,
             "no sound bin at offset 0",
         ),
@@ -432,6 +446,13 @@ def test_garbled_entries_give_a_state_that_once_was(log: bytes, mend: bool) -> N
 @given(mutated(OLD_LOG), st.booleans())
 def test_garbled_dirty_pages_give_whole_bins(log: bytes, mend: bool) -> None:
     require_whole(replay(OLD_DIRTY, named({"LOG1": sound_header(log) if mend else log})))
+
+
+@settings(max_examples=200, deadline=None)
+@given(mutated(DIRTY), st.booleans())
+def test_garbled_hives(hive: bytes, mend: bool) -> None:
+    logs = {"LOG1": entry_log(BEFORE, N, entries()), "LOG2": OLD_LOG}
+    require_whole(replay(sound_header(hive) if mend else hive, named(logs)))
 
 
 Real = Callable[[str], bytes]

@@ -101,10 +101,10 @@ def _not_recovered(name: HiveName, data: bytes, result: NotReplayable) -> GuestR
 
 
 def _logs_of(volume: GuestFilesystem, path: str) -> tuple[HiveLog, ...]:
-    logs = []
-    for suffix in _LOG_SUFFIXES:
-        found = volume.resolve(path + suffix)
-        if found is not None:
-            content = volume.read(found, limit=MAX_LOG_SIZE)
-            logs.append(HiveLog(found.rpartition("/")[2], content))
-    return tuple(logs)
+    folder, _, hive = path.rpartition("/")
+    wanted = {f"{hive}{suffix}".casefold() for suffix in _LOG_SUFFIXES}
+    return tuple(
+        HiveLog(entry.name, volume.read(f"{folder}/{entry.name}", limit=MAX_LOG_SIZE))
+        for entry in volume.list_directory(folder)
+        if entry.name.casefold() in wanted and not entry.is_directory
+    )

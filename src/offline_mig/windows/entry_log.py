@@ -123,6 +123,8 @@ def _entry(data: bytes, at: int, size: int) -> LogEntry | None:
     content = memoryview(data)
     pages = []
     for offset, length in _REFERENCE.iter_unpack(content[references_at:page_at]):
+        if offset % SECTOR_SIZE or length % SECTOR_SIZE or length == 0:
+            return None
         if page_at + length > end or offset + length > bins_size:
             return None
         pages.append(DirtyPage(offset, content[page_at : page_at + length]))

@@ -258,7 +258,7 @@ def _broken_bin(hive: bytes | bytearray, bins_size: int) -> int | None:
         if signature != b"hbin" or place != offset or size == 0 or size % BIN_ALIGNMENT:
             return offset
         offset += size
-    return None if offset == bins_size else bins_size
+    return None if offset == bins_size > 0 else bins_size
 
 
 def _with_base_of(hive: bytes, name: str, present: Sequence[HiveLog]) -> bytes:
