@@ -22,9 +22,9 @@ from fixtures.users import User
 from fixtures.vmware import write_vmdk
 from offline_mig.errors import GuestRefusedError, OfflineMigError, ToolFailedError
 from offline_mig.guest import refusal
+from offline_mig.guest.confined_volume import ConfinedVolume
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.filesystem import GuestFilesystem
-from offline_mig.guest.ntfs_volume import NtfsVolumeFiles
+from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.guest.partition_table import Partition, read_partition_table
 from offline_mig.guest.userspace_engine import (
     UserspaceDisks,
@@ -53,7 +53,7 @@ def raw(image: Path) -> OpenedDisk:
 
 
 @contextmanager
-def mounted(image: Path, *, writable: bool = True) -> Iterator[NtfsVolumeFiles]:
+def mounted(image: Path, *, writable: bool = True) -> Iterator[ConfinedVolume]:
     with (
         UserspaceEngine().open((raw(image),), writable=writable) as disks,
         disks.mount(0, whole(image), writable=writable) as files,
@@ -151,8 +151,13 @@ def test_what_is_not_there(volume: Path) -> None:
             with pytest.raises(FileNotFoundError):
                 missing()
         for refused, reason in (
-            (lambda: files.read("/dir"), "Is a directory"),
-            (lambda: files.list_directory("/file"), "Not a directory"),
+            (lambda: files.read("/DIR"), "/dir cannot be used: it is a directory"),
+            (lambda: files.list_directory("/FILE"), "/file cannot be used: it is a file"),
+            (lambda: files.make_directory("/file/dir"), "/file cannot be used: it is a file"),
+        ):
+            with pytest.raises(UnreadableFileError, match=reason):
+                refused()
+        for refused, reason in (
             (lambda: files.make_directory("/DIR"), "File exists"),
             (lambda: files.delete("/dir"), "Directory not empty"),
             (lambda: files.write(f"/{'x' * 256}", b""), "File name too long"),

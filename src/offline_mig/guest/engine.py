@@ -40,10 +40,10 @@ class GuestDisks(Protocol):
     def mount(
         self, disk: int, partition: Partition, *, writable: bool
     ) -> AbstractContextManager[GuestFilesystem]:
-        """Mount an NTFS volume for the time of a ``with`` block.
+        """Mount an NTFS or FAT volume for the time of a ``with`` block.
 
-        Raises GuestRefusedError when the volume can only be mounted read-only although
-        ``writable`` was asked for.
+        Which it is, its first sector says. Raises GuestRefusedError for one that is neither or is
+        damaged, and when it can only be mounted read-only although ``writable`` was asked for.
         """
 
 

@@ -1,4 +1,4 @@
-"""What every engine offers of the guest's system volume."""
+"""What every engine offers of a guest's volume."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UnreadableFileError(GuestRefusedError):
 
 
 class GuestFilesystem(Protocol):
-    r"""The mounted system volume of a guest.
+    r"""A mounted volume of a guest: NTFS, or FAT as on an EFI system partition.
 
     Paths are absolute from the volume's root with forward slashes (``/Windows/System32``) and
     are looked up without regard to case, as Windows does; what is newly created gets the case

@@ -13,8 +13,11 @@ from offline_mig.errors import GuestRefusedError, HostNotReadyError, ToolFailedE
 from offline_mig.guest import refusal
 from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remember_told
 from offline_mig.guest.engine import OpenedDisk
+from offline_mig.guest.fat_check import UnsafeFatError, check_volume
+from offline_mig.guest.fat_layout import FatDamagedError
 from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, not_plain, too_large
 from offline_mig.guest.launch_watch import ending_hung_kvm
+from offline_mig.guest.ntfs import VolumeKind, volume_kind
 from offline_mig.guest.partition_table import SECTOR, Partition
 from offline_mig.guest.space_guard import ending_when_full
 
@@ -160,21 +163,31 @@ class GuestfsDisks:
     def mount(
         self, disk: int, partition: Partition, *, writable: bool
     ) -> Iterator[GuestfsFilesystem]:
-        """Mount an NTFS volume; everything is written out when the block ends."""
+        """Mount an NTFS or FAT volume; everything is written out when the block ends."""
         name = refusal.volume_name(disk, partition)
         device = self._devices[disk]
         if partition.number:
             device = f"{device}{partition.number}"
             self._require_same_place(disk, partition, device, name)
         handle = self._handle
-        # norecover: a journal that needs replaying is for Windows to replay, not to be reset here.
-        options = "norecover" if writable else "ro"
+        kind = volume_kind(self.read(disk, partition.start, SECTOR))
+        if kind is VolumeKind.FAT:
+            self._require_sound_fat(disk, partition, name, writable=writable)
+            # Long names as libguestfs takes them.
+            driver, options = "vfat", f"utf8,{'rw' if writable else 'ro'}"
+            unmountable = refusal.fat_unmountable
+        elif kind is VolumeKind.NTFS:
+            # norecover: a journal that needs replaying is for Windows to replay.
+            driver, options = "ntfs-3g", "norecover" if writable else "ro"
+            unmountable = refusal.unmountable
+        else:
+            raise refusal.unknown(name, kind)
         try:
-            handle.mount_vfs(options, "ntfs-3g", device, "/")
+            handle.mount_vfs(options, driver, device, "/")
         except RuntimeError as error:
-            raise refusal.unmountable(name, _first_line(error)) from error
+            raise unmountable(name, _first_line(error)) from error
         try:
-            if writable:
+            if writable and kind is VolumeKind.NTFS:
                 _require_writable(handle, name)
             yield GuestfsFilesystem(handle)
         except BaseException:
@@ -188,6 +201,22 @@ class GuestfsDisks:
                 # What is read after this comes from the disk, not from memory.
                 handle.drop_caches(3)
                 self._blocks.clear()
+
+    def _require_sound_fat(
+        self, disk: int, partition: Partition, name: str, *, writable: bool
+    ) -> None:
+        """Refuse what Linux would mount without a word: dirty and damaged FAT volumes."""
+
+        def read(offset: int, size: int) -> bytes:
+            size = max(0, min(size, partition.size - offset))
+            return self.read(disk, partition.start + offset, size)
+
+        try:
+            check_volume(read, partition.size, writable=writable)
+        except UnsafeFatError as error:
+            raise refusal.fat_read_only(name, str(error)) from error
+        except FatDamagedError as error:
+            raise refusal.fat_unmountable(name, str(error.strerror)) from error
 
     def _require_same_place(self, disk: int, partition: Partition, device: str, name: str) -> None:
         """Refuse a partition that the appliance's kernel sees elsewhere than we do.

@@ -28,11 +28,15 @@ _LONGEST_REPLY = 64 * 1024
 
 
 class BlockDevice:
-    """An export that was chosen; ``size`` is in bytes. Errors are OSError."""
+    """An export that was chosen; ``size`` is in bytes. Errors are OSError.
+
+    ``failure`` is the first write that failed, of which not everyone who has it written tells.
+    """
 
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
         self.size = size
+        self.failure: OSError | None = None
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes of the device, fewer at its end."""
@@ -68,7 +72,10 @@ class BlockDevice:
             raise OSError(errno.EPROTO, "the storage server does not keep to the protocol")
         if code:
             # The protocol's numbers are those of Linux.
-            raise OSError(code, os.strerror(code))
+            error = OSError(code, os.strerror(code))
+            if command != _READ:
+                self.failure = self.failure or error
+            raise error
 
 
 def choose_export(fd: int, name: str) -> int:

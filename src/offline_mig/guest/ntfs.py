@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from offline_mig.guest.fat_layout import looks_like_fat
+
 #: MFT records by their numbers.
 _LOGFILE_RECORD = 2
 _VOLUME_RECORD = 3
@@ -70,7 +72,7 @@ def volume_kind(boot_sector: bytes) -> VolumeKind:
         return VolumeKind.NTFS
     if oem == b"-FVE-FS-":
         return VolumeKind.BITLOCKER
-    if boot_sector[54:57] == b"FAT" or boot_sector[82:87] == b"FAT32":
+    if looks_like_fat(boot_sector):
         return VolumeKind.FAT
     return VolumeKind.OTHER
 

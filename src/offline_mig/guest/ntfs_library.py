@@ -42,7 +42,15 @@ _UPCASE_SIZE = 131072
 _RECORD_NUMBER = (1 << 48) - 1
 #: Attribute type $DATA (layout.h).
 _DATA = 0x80
-_ARCHIVE, _REPARSE_POINT, _COMPRESSED = 0x20, 0x400, 0x800
+_SYSTEM, _DIRECTORY, _ARCHIVE, _REPARSE_POINT, _COMPRESSED = 0x4, 0x10, 0x20, 0x400, 0x800
+#: What a system file begins with that is a symbolic link of Interix (layout.h, INTX_SYMBOLIC_LINK).
+_INTERIX_LINK = b"IntxLNK\1"
+_LINK = "it is a link, which is not followed"
+#: The bit of a reparse tag that says that the file stands for another one: a junction, a symbolic
+#: link (winnt.h, IsReparseTagNameSurrogate). A tag is the first 4 bytes of what is read.
+_NAME_SURROGATE, _TAG = 0x20000000, 4
+#: Bytes of reparse data at most (ntifs.h, MAXIMUM_REPARSE_DATA_BUFFER_SIZE).
+_REPARSE_DATA = 16384
 #: ntfs_readdir: the kind of a directory, and names that exist for DOS only.
 _KIND_DIRECTORY, _NAME_DOS = 4, 2
 #: <sys/stat.h>.
@@ -128,6 +136,7 @@ def _declare(library: Any) -> None:
         ("ntfs_inode_update_times", None, pointer, c_uint),
         ("ntfs_get_ntfs_attrib", number, pointer, c_char_p, ctypes.c_size_t),
         ("ntfs_set_ntfs_attrib", number, pointer, c_char_p, ctypes.c_size_t, number),
+        ("ntfs_get_ntfs_reparse_data", number, pointer, c_char_p, ctypes.c_size_t),
         ("ntfs_readdir", number, pointer, POINTER(c_int64), pointer, _Fill),
         ("ntfs_attr_open", POINTER(_Attribute), pointer, ctypes.c_uint32, pointer, ctypes.c_uint32),
         ("ntfs_attr_close", None, POINTER(_Attribute)),
@@ -147,13 +156,9 @@ def _declare(library: Any) -> None:
 
 
 class Device:
-    """A block device as the library wants it.
-
-    ``failure`` is the first write that failed: the library does not tell of every one.
-    """
+    """A block device as the library wants it."""
 
     def __init__(self, device: BlockDevice) -> None:
-        self.failure: OSError | None = None
         self._device = device
         self._position = 0
         # Kept here, or they would be gone while the library still calls them.
@@ -214,7 +219,6 @@ class Device:
         try:
             self._device.write(offset, ctypes.string_at(buffer, count))
         except OSError as error:
-            self.failure = self.failure or error
             return self._fail(error)
         return count
 
@@ -222,7 +226,6 @@ class Device:
         try:
             self._device.flush()
         except OSError as error:
-            self.failure = self.failure or error
             return self._fail(error)
         return 0
 
@@ -257,6 +260,15 @@ class Inode:
         if self._library.ntfs_get_ntfs_attrib(self.pointer, buffer, 4) != 4:
             raise _last_error()
         return int.from_bytes(buffer.raw, "little")
+
+    @property
+    def reparse_tag(self) -> int:
+        """What a reparse point is, IO_REPARSE_TAG_*."""
+        buffer = ctypes.create_string_buffer(_REPARSE_DATA)
+        size = self._library.ntfs_get_ntfs_reparse_data(self.pointer, buffer, _REPARSE_DATA)
+        if size < _TAG:
+            raise _last_error()
+        return int.from_bytes(buffer.raw[:_TAG], "little")
 
     def mark_written(self) -> None:
         """Set what ntfs-3g sets on a file whose content changes."""
@@ -401,6 +413,20 @@ class NtfsVolume:
             if self.library.ntfs_readdir(inode.pointer, position, None, _Fill(fill)):
                 raise _last_error()
         return found
+
+    def oddity(self, reference: int) -> str:
+        """Return what makes a file or directory none that can be used, "" for a plain one."""
+        with Inode(self, reference) as inode:
+            flags = inode.flags
+            if flags & _REPARSE_POINT:
+                if inode.reparse_tag & _NAME_SURROGATE:
+                    return _LINK
+                return "it is compressed by Windows (CompactOS) or its content is kept elsewhere"
+            if flags & _SYSTEM and not flags & _DIRECTORY:
+                with Content(self, inode) as content:
+                    if content.read(0, len(_INTERIX_LINK)) == _INTERIX_LINK:
+                        return _LINK
+        return ""
 
     def size(self, file: int) -> int:
         """Return the size of a file's content in bytes; 0 for what has none to be read."""

@@ -5,6 +5,12 @@ from __future__ import annotations
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.partition_table import Partition
 
+#: An EFI system partition has no drive letter until it is given one.
+_CHECK_FAT = (
+    "Have Windows check it (chkdsk /f; an EFI system partition gets a letter by "
+    "'mountvol S: /S'), shut it down completely, and try again."
+)
+
 
 def volume_name(disk: int, partition: Partition) -> str:
     """Return "disk 1 partition 2" as ``1:2``, both counted from 1 (partition 0: whole disk)."""
@@ -16,6 +22,31 @@ def unmountable(volume: str, detail: str) -> GuestRefusedError:
     return GuestRefusedError(
         f"The NTFS volume {volume} cannot be mounted: {detail}",
         "Have Windows check it (chkdsk /f) and shut it down completely, then try again.",
+    )
+
+
+def unknown(volume: str, kind: str) -> GuestRefusedError:
+    """Return the error for a volume of another kind than those that are mounted."""
+    return GuestRefusedError(
+        f"The volume {volume} cannot be mounted: its first sector is that of neither NTFS nor FAT "
+        f"({kind}).",
+        "Choose another partition; decrypt it in the guest (manage-bde -off) if it is encrypted.",
+    )
+
+
+def fat_unmountable(volume: str, detail: str) -> GuestRefusedError:
+    """Return the error for a FAT volume that makes no sense."""
+    return GuestRefusedError(
+        f"The FAT volume {volume} cannot be mounted: {detail}",
+        _CHECK_FAT,
+    )
+
+
+def fat_read_only(volume: str, reason: str) -> GuestRefusedError:
+    """Return the error for a FAT volume that must not be written."""
+    return GuestRefusedError(
+        f"The FAT volume {volume} can only be mounted read-only: {reason}.",
+        _CHECK_FAT,
     )
 
 

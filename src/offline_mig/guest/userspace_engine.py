@@ -1,15 +1,11 @@
 """The userspace engine: a guest's disks without an appliance, in confined programs on this host.
 
 qemu-storage-daemon reads the image formats and serves bytes over NBD (``storage_daemon``). For
-each mounted volume a worker process with libntfs-3g reads NTFS out of those bytes
-(``volume_worker``, ``ntfs_library``) and carries out what is asked of it (``ntfs_volume``). Both
-run in sandboxes (``sandbox``); neither sees the other's data, the network or the host's files. No
-kernel file-system driver, no FUSE, no mount, no loop device and no privilege takes part; see
-docs/engines.md for why, and for how this compares with the appliance.
-
-Only NTFS is mounted, as the protocol says. An EFI system partition (FAT) would be a second kind
-of worker on ``StorageDaemon.open_partition``: the sandbox, the connection and the orders are the
-same, and only ``volume_worker`` needs a volume class beside NtfsVolume.
+each mounted volume a worker process (``volume_worker``) reads NTFS with libntfs-3g
+(``ntfs_library``) or FAT (``fat_volume``) out of those bytes and carries out what is asked of it
+(``confined_volume``). Both run in sandboxes (``sandbox``); neither sees the other's data, the
+network or the host's files. No kernel file-system driver, no FUSE, no mount, no loop device and no
+privilege takes part; see docs/engines.md for why, and for how this compares with the appliance.
 """
 
 from __future__ import annotations
@@ -23,11 +19,17 @@ from pathlib import Path
 
 from offline_mig.errors import GuestRefusedError, HostNotReadyError, OfflineMigError
 from offline_mig.guest import refusal
+from offline_mig.guest.confined_volume import (
+    ConfinedVolume,
+    VolumeToMount,
+    library_missing,
+    mounted_volume,
+)
 from offline_mig.guest.engine import OpenedDisk
+from offline_mig.guest.fat_layout import FatDamagedError, FatLayout
 from offline_mig.guest.nbd import BlockDevice
 from offline_mig.guest.ntfs import VolumeKind, cluster_size, volume_kind
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
-from offline_mig.guest.ntfs_volume import NtfsVolumeFiles, library_missing, mounted_volume
 from offline_mig.guest.partition_table import Partition
 from offline_mig.guest.sandbox import is_host_root
 from offline_mig.guest.space_guard import filled_up
@@ -84,27 +86,30 @@ class UserspaceDisks:
             raise storage_failed(error) from error
 
     @contextmanager
-    def mount(
-        self, disk: int, partition: Partition, *, writable: bool
-    ) -> Iterator[NtfsVolumeFiles]:
-        """Open an NTFS volume; everything is written out when the block ends."""
-        name = refusal.volume_name(disk, partition)
-        boot = self.read(disk, partition.start, 512)
-        if volume_kind(boot) is not VolumeKind.NTFS:
-            raise refusal.unmountable(name, "it is no NTFS volume")
+    def mount(self, disk: int, partition: Partition, *, writable: bool) -> Iterator[ConfinedVolume]:
+        """Open an NTFS or FAT volume; everything is written out when the block ends."""
+        volume = self._volume(disk, partition)
         export = self._daemon.open_partition(disk, partition, writable=writable)
         with (
             self._daemon.connection(export) as (connection, size),
-            mounted_volume(
-                connection,
-                size,
-                name,
-                cluster_size(boot),
-                self._disks[disk].path.parent,
-                writable=writable,
-            ) as files,
+            mounted_volume(connection, size, volume, writable=writable) as files,
         ):
             yield files
+
+    def _volume(self, disk: int, partition: Partition) -> VolumeToMount:
+        name = refusal.volume_name(disk, partition)
+        boot = self.read(disk, partition.start, 512)
+        kind = volume_kind(boot)
+        if kind is VolumeKind.NTFS:
+            cluster = cluster_size(boot)
+        elif kind is VolumeKind.FAT:
+            try:
+                cluster = FatLayout(boot, partition.size).cluster
+            except FatDamagedError as error:
+                raise refusal.fat_unmountable(name, str(error.strerror)) from error
+        else:
+            raise refusal.unknown(name, kind)
+        return VolumeToMount(name, kind, cluster, self._disks[disk].path.parent)
 
 
 def userspace_problems() -> tuple[str, ...]:

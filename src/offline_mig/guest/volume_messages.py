@@ -21,8 +21,10 @@ LONGEST_FRAME = 64 * 1024 * 1024
 RESOLVE, LIST, READ, TRUNCATE, WRITE, MAKE_DIRECTORY, DELETE, FREE, CLOSE = (
     bytes([number]) for number in range(1, 10)
 )
-#: How it went. FAILED and FULL (the image cannot grow) come with an error number and a text.
-DONE, MISSING, UNSAFE, FAILED, FULL = (bytes([number]) for number in range(16, 21))
+#: How it went. UNSAFE (not to be written) comes with the reason, if there are several; FAILED and
+#: FULL (the image cannot grow) with an error number and a text; ODD with a path and with what is
+#: there that is no plain file or directory.
+DONE, MISSING, UNSAFE, FAILED, FULL, ODD = (bytes([number]) for number in range(16, 22))
 
 
 def send(fd: int, *fields: bytes) -> None:

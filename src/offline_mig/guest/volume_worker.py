@@ -1,9 +1,10 @@
-"""The confined process that reads and writes one NTFS volume, on orders over a socket.
+"""The confined process that reads and writes one volume, on orders over a socket.
 
-Started in a sandbox by ``ntfs_volume`` with three open descriptors: the orders, the NBD connection
-to the volume, and a filter of system calls. Once libntfs-3g is loaded the filter is put on, before
-the first byte of the guest is read: from then on the process can compute, read and write those two
-sockets, and end. It ends by itself when the other end of the orders is gone.
+Started in a sandbox by ``confined_volume`` with three open descriptors: the orders, the NBD
+connection to the volume, and a filter of system calls. Once all that reads the volume is loaded
+(libntfs-3g for NTFS; FAT is read by this package) the filter is put on, before the first byte of
+the guest is read: from then on the process can compute, read and write those two sockets, and end.
+It ends by itself when the other end of the orders is gone.
 
 Only modules that load fast are imported, since each mounted volume starts one.
 """
@@ -16,6 +17,8 @@ import os
 import struct
 
 from offline_mig.guest import volume_messages as messages
+from offline_mig.guest.fat_check import UnsafeFatError
+from offline_mig.guest.fat_volume import FatVolume, prepare
 from offline_mig.guest.nbd import BlockDevice
 from offline_mig.guest.ntfs_library import Device, NtfsVolume, UnsafeVolumeError, load_library
 from offline_mig.guest.volume_messages import as_number, as_text, number, text
@@ -24,47 +27,61 @@ from offline_mig.guest.volume_messages import as_number, as_text, number, text
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _BPF_INSTRUCTION = 8
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_DIRECTORY = "it is a file and no directory"
+_NO_FILE = "it is a directory and no file"
 
 _Answer = tuple[bytes, ...]
 #: A directory's entries by their names as they are, and by their names in upper case.
 _Names = dict[str, tuple[str, int, bool]]
 
 
-def main(orders: int, device: int, system_calls: int, size: int, *, writable: bool) -> None:
+def main(
+    orders: int, device: int, system_calls: int, size: int, *, fat: bool, writable: bool
+) -> None:
     """Serve the volume behind the descriptor ``device`` until told to close it."""
-    library = load_library()
-    block_device = BlockDevice(device, size)
-    backing = Device(block_device)
+    library = None if fat else load_library()
+    backing = BlockDevice(device, size)
     # Codecs are loaded when first used, and nothing can be loaded later.
     "".encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     text(as_text(b""))
+    prepare()
     _confine(system_calls)
+    volume: NtfsVolume | FatVolume
     try:
-        served = _Served(NtfsVolume(library, backing, writable=writable), writable=writable)
+        if library is None:
+            volume = FatVolume(backing, writable=writable)
+        else:
+            volume = NtfsVolume(library, Device(backing), writable=writable)
     except UnsafeVolumeError:
         messages.send(orders, messages.UNSAFE)
+        return
+    except UnsafeFatError as error:
+        messages.send(orders, messages.UNSAFE, text(str(error)))
         return
     except OSError as error:
         messages.send(orders, *_failure(error, backing))
         return
     messages.send(orders, messages.DONE)
+    served = _Served(volume, writable=writable)
     while True:
         what, *fields = messages.receive(orders)
         try:
             answer = served.do(what, fields)
         except FileNotFoundError as error:
             answer = (messages.MISSING, text(str(error.filename)))
+        except _NotPlainError as error:
+            answer = messages.ODD, text(error.path), text(error.what)
         except OSError as error:
             answer = _failure(error, backing)
         if backing.failure is not None:
             answer = _failure(backing.failure, backing)
         messages.send(orders, *answer)
         if what == messages.CLOSE:
-            block_device.disconnect()
+            backing.disconnect()
             return
 
 
-def _failure(error: OSError, device: Device) -> _Answer:
+def _failure(error: OSError, device: BlockDevice) -> _Answer:
     # Only the image under the volume can be full here; a full volume is a failure like others.
     cannot_grow = device.failure is not None and device.failure.errno in _FULL
     kind = messages.FULL if cannot_grow else messages.FAILED
@@ -88,10 +105,19 @@ def _confine(filter_fd: int) -> None:
         raise OSError(number_, f"the filter of system calls: {os.strerror(number_)}")
 
 
+class _NotPlainError(Exception):
+    """What is there is not the plain file or directory that is needed."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(path)
+        self.path = path
+        self.what = what
+
+
 class _Served:
     """A volume by paths, which are looked up without regard to case."""
 
-    def __init__(self, volume: NtfsVolume, *, writable: bool) -> None:
+    def __init__(self, volume: NtfsVolume | FatVolume, *, writable: bool) -> None:
         self._volume = volume
         self._writable = writable
         self._directories: dict[int, tuple[_Names, _Names]] = {}
@@ -110,17 +136,16 @@ class _Served:
         if what == messages.LIST:
             return messages.DONE, *self._listed(path)
         if what == messages.READ:
-            _, reference, _ = self._file(path)
             wanted = min(as_number(fields[2]), messages.PIECE)
-            return messages.DONE, volume.read(reference, as_number(fields[1]), wanted)
+            return messages.DONE, volume.read(self._file(path), as_number(fields[1]), wanted)
         if not self._writable:
             # The server would refuse it as well, but the library does not always tell.
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if what == messages.TRUNCATE:
             self._emptied(path)
         elif what == messages.WRITE:
-            _, reference, _ = self._file(path)
-            volume.write(reference, as_number(fields[1]), fields[3], last=fields[2] == b"\1")
+            last = fields[2] == b"\1"
+            volume.write(self._file(path), as_number(fields[1]), fields[3], last=last)
         elif what == messages.MAKE_DIRECTORY:
             if self._found(path) is not None:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -132,9 +157,7 @@ class _Served:
         return (messages.DONE,)
 
     def _listed(self, path: str) -> list[bytes]:
-        _, directory, is_directory = self._existing(path)
-        if not is_directory:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        directory = self._directory(path)
         fields = []
         for name, (_, reference, is_below) in sorted(self._names(directory)[0].items()):
             size = 0 if is_below else self._volume.size(reference)
@@ -145,17 +168,13 @@ class _Served:
         if self._found(path) is None:
             self._create(path, is_directory=False)
             return
-        self._volume.truncate(self._file(path)[1])
+        self._volume.truncate(self._file(path))
 
     def _create(self, path: str, *, is_directory: bool) -> None:
         parent, _, name = path.rpartition("/")
-        _, directory, is_parent_directory = self._existing(parent or "/")
-        if not is_parent_directory:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        # A link has no names of its own: asking for them is refused, before anything is made.
-        self._names(directory)
+        directory = self._directory(parent or "/")
         self._volume.create(directory, name, is_directory=is_directory)
-        del self._directories[directory]
+        self._directories.pop(directory, None)
 
     def _delete(self, path: str) -> None:
         real, reference, _ = self._existing(path)
@@ -165,11 +184,17 @@ class _Served:
         self._directories.pop(directory, None)
         self._directories.pop(reference, None)
 
-    def _file(self, path: str) -> tuple[str, int, bool]:
-        found = self._existing(path)
-        if found[2]:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        return found
+    def _file(self, path: str) -> int:
+        real, reference, is_directory = self._existing(path)
+        if what := _NO_FILE if is_directory else self._volume.oddity(reference):
+            raise _NotPlainError(real, what)
+        return reference
+
+    def _directory(self, path: str) -> int:
+        real, reference, is_directory = self._existing(path)
+        if not is_directory:
+            raise _NotPlainError(real, self._volume.oddity(reference) or _NO_DIRECTORY)
+        return reference
 
     def _existing(self, path: str) -> tuple[str, int, bool]:
         found = self._found(path)
@@ -184,6 +209,8 @@ class _Served:
             if not part:
                 continue
             if not is_directory:
+                if what := self._volume.oddity(reference):
+                    raise _NotPlainError(real, what)
                 return None
             exact, folded = self._names(reference)
             entry = exact.get(part) or folded.get(_upper(part))

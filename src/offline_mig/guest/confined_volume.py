@@ -1,4 +1,4 @@
-"""An NTFS volume in the hands of a confined worker, seen from the engine's side."""
+"""A volume in the hands of a confined worker, seen from the engine's side."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.abc import InspectLoader
 from pathlib import Path
@@ -18,7 +19,8 @@ from pathlib import Path
 from offline_mig.errors import HostNotReadyError, OfflineMigError, ToolFailedError
 from offline_mig.guest import refusal
 from offline_mig.guest import volume_messages as messages
-from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, too_large
+from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, not_plain, too_large
+from offline_mig.guest.ntfs import VolumeKind
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
 from offline_mig.guest.sandbox import Confinement, open_bytes, sandboxed, why_not
 from offline_mig.guest.space_guard import filled_up
@@ -37,6 +39,11 @@ _MODULES = (
     "offline_mig.guest.nbd",
     "offline_mig.guest.volume_messages",
     "offline_mig.guest.ntfs_library",
+    "offline_mig.guest.fat_layout",
+    "offline_mig.guest.fat_table",
+    "offline_mig.guest.fat_directory",
+    "offline_mig.guest.fat_check",
+    "offline_mig.guest.fat_volume",
     "offline_mig.guest.volume_worker",
 )
 #: Takes the compiled modules from a descriptor, so that the sandbox need not show where this
@@ -51,25 +58,36 @@ with os.fdopen(int(sys.argv[1]), "rb") as stream:
             setattr(sys.modules[package], last, module)
         module.__path__ = []
         exec(code, vars(module))
-module.main(*map(int, sys.argv[2:6]), writable=sys.argv[6] == "writable")
+kind, access = sys.argv[6:8]
+module.main(*map(int, sys.argv[2:6]), fat=kind == "fat", writable=access == "writable")
 """
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeToMount:
+    """An NTFS or FAT volume: ``name`` is what to call it, ``folder`` where its image grows.
+
+    ``cluster_size`` is in bytes.
+    """
+
+    name: str
+    kind: VolumeKind
+    cluster_size: int
+    folder: Path
 
 
 @contextmanager
 def mounted_volume(
     connection: socket.socket,
     size: int,
-    name: str,
-    cluster_size: int,
-    folder: Path,
+    volume: VolumeToMount,
     *,
     writable: bool,
-) -> Iterator[NtfsVolumeFiles]:
-    """Have a worker open the NTFS volume behind an NBD connection for a ``with`` block.
+) -> Iterator[ConfinedVolume]:
+    """Have a worker open the volume behind an NBD connection for a ``with`` block.
 
-    ``name`` is what to call the volume, ``folder`` where its image grows. When the block ends
-    well, the volume is written out and closed; otherwise the worker is killed. Raises
-    GuestRefusedError, HostNotReadyError, OutputRefusedError, ToolFailedError.
+    When the block ends well, the volume is written out and closed; otherwise the worker is
+    killed. Raises GuestRefusedError, HostNotReadyError, OutputRefusedError, ToolFailedError.
     """
     mine, its = socket.socketpair()
     system_calls = open_bytes(parser_filter())
@@ -81,14 +99,13 @@ def mounted_volume(
         descriptors = (code, its.fileno(), connection.fileno(), system_calls)
         numbers = [str(value) for value in (*descriptors, size)]
         command = [_python(), "-I", "-S", "-c", _START, *numbers]
+        command += [volume.kind, "writable" if writable else "read-only"]
         confinement = Confinement(memory=_MEMORY, readable=_interpreter())
-        with sandboxed(
-            [*command, "writable" if writable else "read-only"], confinement, pass_fds=descriptors
-        ) as program:
+        with sandboxed(command, confinement, pass_fds=descriptors) as program:
             its.close()
-            worker = _Worker(mine, program, name, folder)
+            worker = _Worker(mine, program, volume)
             worker.begin()
-            yield NtfsVolumeFiles(worker, cluster_size)
+            yield ConfinedVolume(worker, volume.cluster_size)
             worker.close()
     finally:
         os.close(system_calls)
@@ -97,7 +114,7 @@ def mounted_volume(
         mine.close()
 
 
-class NtfsVolumeFiles:
+class ConfinedVolume:
     """A mounted volume, see GuestFilesystem."""
 
     def __init__(self, worker: _Worker, cluster_size: int) -> None:
@@ -167,11 +184,12 @@ class NtfsVolumeFiles:
 class _Worker:
     """The engine's end of the orders. What comes back is checked, since the worker may lie."""
 
-    def __init__(self, connection: socket.socket, program: Running, volume: str, folder: Path):
+    def __init__(self, connection: socket.socket, program: Running, volume: VolumeToMount) -> None:
         self._connection = connection
         self._program = program
-        self._volume = volume
-        self._folder = folder
+        self._volume = volume.name
+        self._is_fat = volume.kind is VolumeKind.FAT
+        self._folder = volume.folder
 
     def begin(self) -> None:
         """Wait until the volume is open."""
@@ -180,17 +198,22 @@ class _Worker:
         except (OSError, ValueError) as error:
             raise self._gone(error) from error
         if kind == messages.UNSAFE:
+            if self._is_fat:
+                raise refusal.fat_read_only(self._volume, _printable(fields, 0))
             raise refusal.read_only(self._volume)
         if kind != messages.DONE:
             # The program's own words say more than the number of the error.
             self._program.kill()
             said = self._program.last_words()
-            raise refusal.unmountable(self._volume, f"{_reason(fields)}{said and f' ({said})'}")
+            reason = f"{_printable(fields, 1)}{said and f' ({said})'}"
+            if self._is_fat:
+                raise refusal.fat_unmountable(self._volume, reason)
+            raise refusal.unmountable(self._volume, reason)
 
     def ask(self, action: str, what: bytes, *fields: bytes) -> list[bytes]:
         """Have an order carried out and return the answer.
 
-        Raises FileNotFoundError, OutputRefusedError, ToolFailedError.
+        Raises FileNotFoundError, OutputRefusedError, ToolFailedError, UnreadableFileError.
         """
         try:
             messages.send(self._connection.fileno(), what, *fields)
@@ -203,8 +226,11 @@ class _Worker:
             raise FileNotFoundError(as_text(answer[0]))
         if kind == messages.FULL:
             raise filled_up(self._folder)
+        if kind == messages.ODD:
+            raise not_plain(_printable(answer, 0), _printable(answer, 1))
+        reader = "The reader of FAT" if self._is_fat else "ntfs-3g"
         raise ToolFailedError(
-            f"ntfs-3g could not {action}: {_reason(answer)}",
+            f"{reader} could not {action}: {_printable(answer, 1)}",
             "Nothing was published. See whether the volume is sound (chkdsk), then try again.",
         )
 
@@ -224,7 +250,7 @@ class _Worker:
             return library_missing()
         how = f"did not answer within {_TIMEOUT} s" if slow else "ended before its time"
         return ToolFailedError(
-            f"The program that reads the NTFS volume {self._volume} {how}: {said or error}",
+            f"The program that reads the volume {self._volume} {how}: {said or error}",
             "Nothing was published. Have Windows check the volume (chkdsk /f), or try "
             "--engine guestfs.",
         )
@@ -238,8 +264,8 @@ def library_missing() -> HostNotReadyError:
     )
 
 
-def _reason(fields: list[bytes]) -> str:
-    said = as_text(fields[1]) if len(fields) > 1 else "no reason was given"
+def _printable(fields: list[bytes], number: int) -> str:
+    said = as_text(fields[number]) if len(fields) > number else "no reason was given"
     return "".join(letter if letter.isprintable() else "?" for letter in said)
 
 
