@@ -134,18 +134,22 @@ class FatTable:
             start, length = self.chain(first)[-1]
             tail = start + length - 1
         extents: list[Extent] = []
-        size = self._layout.cluster
+        size, last = self._layout.cluster, _LAST[self._layout.bits]
         for _ in range(count):
             cluster = self._next_free()
-            self._set(cluster, _LAST[self._layout.bits])
+            # Not free any more; what it is in the end is set when the next one is known.
+            self._entries[cluster - 2] = last
             if tail:
                 self._set(tail, cluster)
             first, tail = first or cluster, cluster
             at = self._layout.offset(cluster)
             if extents and sum(extents[-1]) == at:
-                extents[-1] = (extents[-1][0], extents[-1][1] + size)
+                start, length = extents[-1]
+                extents[-1] = (start, length + size)
             else:
                 extents.append((at, size))
+        if count:
+            self._set(tail, last)
         self.free -= count
         return first, extents
 

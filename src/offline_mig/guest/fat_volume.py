@@ -250,7 +250,7 @@ class FatVolume:
 
 def prepare() -> None:
     """Load what is loaded when first used, while it still can be."""
-    b"".decode(CODE_PAGE)
+    b"A".decode(CODE_PAGE)
     _now()
 
 
