@@ -6,6 +6,7 @@ The appliance is started once for reading and once for writing, with all guests 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import random
 import shutil
 import subprocess
@@ -21,6 +22,15 @@ from fixtures.catalogue import (
     WINDOWS_10,
     XP,
     XP_HIBERNATED,
+)
+from fixtures.fat_volumes import (
+    bytes_of,
+    copy_in,
+    make_fat,
+    require_sound_fat,
+    run_mtools,
+    set_entry,
+    slot_of,
 )
 from fixtures.guests import GuestSpec
 from fixtures.ntfs_volumes import (
@@ -107,7 +117,8 @@ def test_volumes_are_the_same(
 def contents(disks: OneDisk) -> dict[int, dict[str, object]]:
     found: dict[int, dict[str, object]] = {}
     for partition in read_layout(disks, 1).tables[0].partitions:
-        if volume_kind(disks.read(0, partition.start, 512)) is not VolumeKind.NTFS:
+        kind = volume_kind(disks.read(0, partition.start, 512))
+        if kind not in (VolumeKind.NTFS, VolumeKind.FAT):
             continue
         with disks.mount(0, partition, writable=False) as files:
             seen: dict[str, object] = {"free": files.free_space()}
@@ -231,6 +242,93 @@ def test_same_operation_makes_the_same_guest(
         different = {path for path, state in guestfs.items() if userspace[path] != state}
         assert not different, spec
         assert any(path.lower().endswith("/drivers/viostor.sys") for path in guestfs)
+
+
+#: Of each kind of table, a volume that ``try_everything`` fits on.
+_FAT = {12: ("-s", "8", 15 * _MIB), 16: ("-s", "4", 32 * _MIB), 32: ("-s", "1", 64 * _MIB)}
+
+
+def test_fat_is_changed_and_refused_alike(tmp_path: Path) -> None:
+    """Linux's vfat in the appliance, and the confined reader and writer, judged by fsck.fat."""
+    sources = [
+        make_fat(tmp_path / f"fat{bits}.raw", bits, *options, size=size)
+        for bits, (*options, size) in _FAT.items()
+    ]
+    for source in sources:
+        copy_in(source, Path(__file__), "/Written by mtools.py")
+        copy_in(source, Path(__file__), "/small.PY")
+        copy_in(source, Path(__file__), "/UMLAUT.PY")
+        with bytes_of(source) as data:
+            # A short name alone, in the code page of DOS.
+            at = slot_of(data, b"UMLAUT  PY")
+            data[at : at + 6] = b"\x9aBUNG "
+    sources += [make_fat(tmp_path / f"{name}.raw", 16) for name in ("dirty", "damaged", "absurd")]
+    for source, damage in zip(sources[3:], (_dirty, _damaged, _absurd), strict=True):
+        with bytes_of(source) as data:
+            damage(data)
+    found, said = [], []
+    for engine in (GuestfsEngine(), UserspaceEngine()):
+        folder = tmp_path / engine.name
+        folder.mkdir()
+        images = [Path(shutil.copy(source, folder)) for source in sources]
+        disks = tuple(OpenedDisk(image, DiskFormat.RAW) for image in images)
+        with engine.open(disks, writable=True) as opened_disks:
+            for disk in range(3):
+                with opened_disks.mount(disk, whole_of(images[disk]), writable=True) as files:
+                    try_everything(files)
+                    files.write("/written BY mtools.py", b"replaced")
+            said.append([refused(opened_disks, disk, whole_of(images[disk])) for disk in (3, 4, 5)])
+            trees = [
+                contents_of(opened_disks, disk, whole_of(images[disk])) for disk in (0, 1, 2, 3)
+            ]
+        found.append(trees)
+        for image in images[:3]:
+            require_sound_fat(image)
+        # What mtools sees of names and attributes.
+        found[-1].append({"mattrib": run_mtools("mattrib", "-/", "-i", images[2], "::")})
+        for source, image in zip(sources[3:], images[3:], strict=True):
+            assert source.read_bytes() == image.read_bytes()
+    assert found[0] == found[1]
+    assert said[0] == said[1]
+    for message, reason in zip(
+        said[0], ("its dirty bit", "copies of its allocation table", "clusters have 3"), strict=True
+    ):
+        assert reason in message
+    assert found[0][0].keys() >= {"/ÜBUNG.PY", "/small.PY"}
+    assert found[0][0]["/Written by mtools.py"] == hashlib.sha256(b"replaced").hexdigest()
+
+
+def _dirty(data: mmap.mmap) -> None:
+    set_entry(data, 16, 1, 0x7FFF)
+
+
+def _damaged(data: mmap.mmap) -> None:
+    set_entry(data, 16, 100, 0xFFFF, copies=1)
+
+
+def _absurd(data: mmap.mmap) -> None:
+    data[13] = 3
+
+
+def whole_of(image: Path) -> Partition:
+    return Partition(0, 0, image.stat().st_size, "volume")
+
+
+def refused(disks: GuestDisks, disk: int, whole: Partition) -> str:
+    with (
+        pytest.raises(GuestRefusedError) as error,
+        disks.mount(disk, whole, writable=True),
+    ):
+        pass
+    return error.value.message + error.value.remedy
+
+
+def contents_of(disks: GuestDisks, disk: int, whole: Partition) -> dict[str, object]:
+    with disks.mount(disk, whole, writable=False) as files:
+        return {"free": files.free_space()} | {
+            path: size if size is None else hashlib.sha256(files.read(path)).hexdigest()
+            for path, size in tree(files, "/")
+        }
 
 
 def test_refusals_are_the_same(base_image: Callable[[GuestSpec], Path], tmp_path: Path) -> None:

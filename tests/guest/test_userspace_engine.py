@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.fat_volumes import make_fat
 from fixtures.guests import GuestKind, GuestSpec, Hiberfil, Variant, VmdkKind
 from fixtures.ntfs_volumes import MIB, make_volume, open_journal, require_sound, volume_state
 from fixtures.users import User
@@ -483,7 +484,10 @@ def runs(pid: int, program: str) -> bool:
     return Path(f"/proc/{pid}/comm").read_text().startswith(program[:15])
 
 
-def test_a_full_disk_under_the_overlay_is_told(volume: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["ntfs", "fat"])
+def test_a_full_disk_under_the_overlay_is_told(volume: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "fat":
+        make_fat(volume, 32)
     folder = tmp_path / "tiny"
     folder.mkdir()
     program = f"""

@@ -17,6 +17,9 @@ TYPE_CHECKING = False  # typing itself takes long to load
 if TYPE_CHECKING:
     from offline_mig.guest.fat_table import Extent, Reader
 
+#: Bytes of directories that are looked at: two million names. An EFI system partition has some
+#: hundred; a hostile volume that is all directories would take hours.
+_MOST_DIRECTORIES = 64 * 1024 * 1024
 _TAKEN = b"\1"
 
 
@@ -70,14 +73,18 @@ def _walk(layout: FatLayout, table: FatTable, read: Reader) -> None:
     if layout.root_cluster:
         _take(table, taken, layout.root_cluster)
     waiting = [0]
+    left = _MOST_DIRECTORIES
     while waiting:
         content, _ = directory_content(table, read, waiting.pop())
+        left -= len(content)
+        if left < 0:
+            raise FatDamagedError("it has more directories than can be looked at")
         names = set()
         for entry in entries(content, layout.bits):
             if not entry.name:
                 raise FatDamagedError("there is a name that can be none")
             if entry.short in names:
-                raise FatDamagedError(f"the name {entry.name} is there twice")
+                raise FatDamagedError(f"the name {_shown(entry)} is there twice")
             names.add(entry.short)
             clusters = _take(table, taken, entry.cluster) if entry.cluster else 0
             _require_length(entry, clusters, layout.cluster)
@@ -88,10 +95,10 @@ def _walk(layout: FatLayout, table: FatTable, read: Reader) -> None:
 def _require_length(entry: FatEntry, clusters: int, cluster: int) -> None:
     if entry.is_directory:
         if not clusters:
-            raise FatDamagedError(f"the directory {entry.name} has no content")
+            raise FatDamagedError(f"the directory {_shown(entry)} has no content")
     elif clusters != -(-entry.size // cluster):
         raise FatDamagedError(
-            f"the file {entry.name} has {entry.size} bytes in {clusters} clusters of {cluster}"
+            f"the file {_shown(entry)} has {entry.size} bytes in {clusters} clusters of {cluster}"
         )
 
 
@@ -105,3 +112,8 @@ def _take(table: FatTable, taken: bytearray, first: int) -> int:
         taken[run] = _TAKEN * count
         total += count
     return total
+
+
+def _shown(entry: FatEntry) -> str:
+    """Return a name as it may be shown: a guest may put anything into it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in entry.name)
