@@ -37,10 +37,16 @@ class GuestDisks(Protocol):
     def read(self, disk: int, offset: int, size: int) -> bytes:
         """Return bytes of a disk, fewer at its end."""
 
+    def write(self, disk: int, offset: int, data: bytes) -> None:
+        """Write whole sectors of a disk that was opened writable, past every volume.
+
+        Only what no mounted volume keeps in memory may be written so, such as boot code.
+        """
+
     def mount(
         self, disk: int, partition: Partition, *, writable: bool
     ) -> AbstractContextManager[GuestFilesystem]:
-        """Mount an NTFS or FAT volume for the time of a ``with`` block.
+        """Mount an NTFS or FAT volume for the time of a ``with`` block; several at a time will do.
 
         Which it is, its first sector says. Raises GuestRefusedError for one that is neither or is
         damaged, and when it can only be mounted read-only although ``writable`` was asked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import tempfile
@@ -121,6 +122,7 @@ class GuestfsDisks:
         self._tables: dict[int, dict[int, tuple[int, int]]] = {}
         self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
+        self._numbers = itertools.count()
         self.notes = notes
 
     def require_ntfs(self) -> None:
@@ -182,25 +184,40 @@ class GuestfsDisks:
             unmountable = refusal.unmountable
         else:
             raise refusal.unknown(name, kind)
+        # A place of its own, so that several volumes can be open side by side.
+        place = f"/volume{next(self._numbers)}"
         try:
-            handle.mount_vfs(options, driver, device, "/")
+            handle.mkmountpoint(place)
+            handle.mount_vfs(options, driver, device, place)
         except RuntimeError as error:
             raise unmountable(name, _first_line(error)) from error
         try:
             if writable and kind is VolumeKind.NTFS:
-                _require_writable(handle, name)
-            yield GuestfsFilesystem(handle)
+                _require_writable(handle, place, name)
+            yield GuestfsFilesystem(handle, place)
         except BaseException:
             # What went wrong must be heard, and not what then fails as well.
             with suppress(RuntimeError):
-                handle.umount_all()
+                handle.umount(place)
             raise
         with _failing("unmount the volume"):
-            handle.umount_all()
+            handle.umount(place)
+            handle.rmmountpoint(place)
             if writable:
-                # What is read after this comes from the disk, not from memory.
-                handle.drop_caches(3)
-                self._blocks.clear()
+                self._forget_blocks()
+
+    def write(self, disk: int, offset: int, data: bytes) -> None:
+        """Write whole sectors of a disk, past every volume."""
+        with _failing("write to the disk"):
+            written = self._handle.pwrite_device(self._devices[disk], data, offset)
+            if written != len(data):
+                raise RuntimeError(f"{written} of {len(data)} bytes were written")
+            self._forget_blocks()
+
+    def _forget_blocks(self) -> None:
+        # What is read after this comes from the disk, not from memory.
+        self._handle.drop_caches(3)
+        self._blocks.clear()
 
     def _require_sound_fat(
         self, disk: int, partition: Partition, name: str, *, writable: bool
@@ -267,24 +284,33 @@ class GuestfsDisks:
 
 
 class GuestfsFilesystem:
-    """A mounted volume, see GuestFilesystem."""
+    """A mounted volume, see GuestFilesystem.
 
-    def __init__(self, handle: Any) -> None:
+    ``place`` is where in the appliance it is mounted, which every path begins with in there.
+    """
+
+    def __init__(self, handle: Any, place: str) -> None:
         self._handle = handle
+        self._place = place
         #: Directories that are known to be some, by their path in real case.
-        self._directories: set[str] = {""}
+        self._directories: set[str] = {place}
         #: What was asked for and found, until a name comes or goes.
         self._resolved: dict[str, str | None] = {}
         self._listed: dict[str, dict[str, str]] = {}
 
     def resolve(self, path: str) -> str | None:
         """Return the path in its real case, or None when there is no such thing."""
+        found = self._found(path)
+        return None if found is None else found.removeprefix(self._place) or "/"
+
+    def _found(self, path: str) -> str | None:
+        """Return the path in the appliance, or None when there is no such thing."""
         if path not in self._resolved:
             self._resolved[path] = self._looked_up(path)
         return self._resolved[path]
 
     def _looked_up(self, path: str) -> str | None:
-        found = ""
+        found = self._place
         for part in path.split("/"):
             if not part:
                 continue
@@ -295,14 +321,14 @@ class GuestfsFilesystem:
             if name is None:
                 return None
             found = f"{found}/{name}"
-        return found or "/"
+        return found
 
     def _names(self, directory: str) -> dict[str, str]:
         """Return the names in a directory by themselves and by themselves folded."""
         # case_sensitive_path would read each directory on the way anew for every path.
         if directory not in self._listed:
-            with _failing(f"list {directory or '/'}"):
-                names = self._handle.ls(directory or "/")
+            with _failing(f"list {directory.removeprefix(self._place) or '/'}"):
+                names = self._handle.ls(directory)
             folded = {name.casefold(): name for name in reversed(names)}
             self._listed[directory] = {**folded, **{name: name for name in names}}
         return self._listed[directory]
@@ -359,7 +385,7 @@ class GuestfsFilesystem:
         """Create a file or replace its content in place."""
         target = self._target(path)
         if self._mode(target) is not None:
-            self._file(target)
+            self._file(path)
         else:
             self._forget_names()
         with _failing(f"write {path}"):
@@ -393,7 +419,7 @@ class GuestfsFilesystem:
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""
         with _failing("read the free space"):
-            status = self._handle.statvfs("/")
+            status = self._handle.statvfs(self._place)
         return int(status["bavail"]) * int(status["bsize"])
 
     def _forget_names(self) -> None:
@@ -401,21 +427,21 @@ class GuestfsFilesystem:
         self._listed.clear()
 
     def _existing(self, path: str) -> str:
-        found = self.resolve(path)
+        found = self._found(path)
         if found is None:
             raise FileNotFoundError(path)
         return found
 
     def _target(self, path: str) -> str:
-        found = self.resolve(path)
+        found = self._found(path)
         if found is not None:
             return found
         parent, _, name = path.rpartition("/")
-        directory = self.resolve(parent or "/")
+        directory = self._found(parent or "/")
         if directory is None:
             raise FileNotFoundError(parent)
         self._require_directory(directory)
-        return f"{directory.rstrip('/')}/{name}"
+        return f"{directory}/{name}"
 
     def _file(self, path: str) -> tuple[str, int]:
         """Return the real path and the size of a plain file."""
@@ -427,22 +453,20 @@ class GuestfsFilesystem:
         return existing, int(status["st_size"])
 
     def _require_directory(self, path: str) -> None:
-        key = path.rstrip("/")
-        if key in self._directories:
+        if path in self._directories:
             return
         mode = self._mode(path)
+        shown = path.removeprefix(self._place)
         if mode is None:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(shown)
         if not stat.S_ISDIR(mode):
-            raise not_plain(path, self._what(path, mode))
-        self._directories.add(key)
+            raise not_plain(shown, self._what(path, mode))
+        self._directories.add(path)
 
     def _mode(self, path: str) -> int | None:
         """Return the st_mode of what is there itself, no link followed; None for nothing."""
-        parent, _, name = path.rstrip("/").rpartition("/")
-        with _failing(f"look at {path}"):
-            if not name:
-                return int(self._handle.lstatns("/")["st_mode"])
+        parent, _, name = path.rpartition("/")
+        with _failing(f"look at {path.removeprefix(self._place)}"):
             (status,) = self._handle.lstatnslist(parent or "/", [name])
         # lstatnslist marks what it cannot look at so.
         return None if status["st_ino"] == -1 else int(status["st_mode"])
@@ -473,11 +497,11 @@ def _failing(action: str) -> Iterator[None]:
         ) from error
 
 
-def _require_writable(handle: Any, volume: str) -> None:
+def _require_writable(handle: Any, place: str, volume: str) -> None:
     # ntfs-3g falls back to read-only on a volume that it holds unsafe, without an error.
     try:
-        handle.touch(_WRITE_PROBE)
-        handle.rm(_WRITE_PROBE)
+        handle.touch(f"{place}{_WRITE_PROBE}")
+        handle.rm(f"{place}{_WRITE_PROBE}")
     except RuntimeError as error:
         raise refusal.read_only(volume) from error
 

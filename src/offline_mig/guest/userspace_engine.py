@@ -96,6 +96,21 @@ class UserspaceDisks:
         ):
             yield files
 
+    def write(self, disk: int, offset: int, data: bytes) -> None:
+        """Write whole sectors of a disk, past every volume."""
+        sectors = Partition(0, offset, len(data), "sectors")
+        export = self._daemon.open_partition(disk, sectors, writable=True)
+        with self._daemon.connection(export) as (connection, size):
+            device = BlockDevice(connection.fileno(), size)
+            try:
+                device.write(0, data)
+                device.flush()
+                device.disconnect()
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise filled_up(self._disks[disk].path.parent) from error
+                raise storage_failed(error) from error
+
     def _volume(self, disk: int, partition: Partition) -> VolumeToMount:
         name = refusal.volume_name(disk, partition)
         boot = self.read(disk, partition.start, 512)
