@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import shutil
 import string
 import struct
 from pathlib import Path
@@ -330,6 +331,38 @@ def test_a_volume_is_marked_while_it_changes(volume: Path, bits: int) -> None:
         put(fat, "/file", b"y")
         raise ZeroDivisionError
     assert volume.read_bytes()[at] & 1
+
+
+def test_whatever_write_a_run_breaks_off_at(volume: Path, tmp_path: Path) -> None:
+    """What it was about is there as before, as wanted or in part; all else is as it was."""
+    large = noise(150_000)
+    with opened(volume) as fat:
+        fat.create(0, "dir", is_directory=True)
+        for name in ("kept", "replaced", "deleted"):
+            put(fat, f"/dir/{name}", noise(3000))
+    writes = 0
+    finished = False
+    while not finished:
+        image = Path(shutil.copy(volume, tmp_path / "broken off.raw"))
+        try:
+            with opened(image, writes=writes) as fat:
+                put(fat, "/dir/replaced", large, piece=50_000)
+                remove(fat, "/dir/deleted")
+                fat.create(find(fat, "/dir")[0], "a new directory", is_directory=True)
+                put(fat, "/dir/a new directory/new", large, piece=50_000)
+            finished = True
+        except ConnectionResetError:
+            writes += 1
+        with opened(image, writable=False) as fat:
+            found = tree(fat)
+        assert found.pop("/dir/kept") == noise(3000)
+        replaced = found.pop("/dir/replaced")
+        assert replaced == noise(3000) or large.startswith(replaced or b"")
+        assert found.pop("/dir/deleted", noise(3000)) == noise(3000)
+        assert large.startswith(found.pop("/dir/a new directory/new", b"") or b"")
+        assert found.keys() <= {"/dir", "/dir/a new directory"}
+    assert writes > 20
+    require_sound_fat(image)
 
 
 def test_free_clusters_are_counted_and_kept(volume: Path, bits: int) -> None:

@@ -49,7 +49,8 @@ class FatTable:
         self._layout = layout
         self._raw = bytearray(read_fully(read, layout.tables[0], layout.table_size))
         self._entries = _numbers(self._raw, layout)
-        self._changed: set[int] = set()
+        #: Blocks to be written, the one that changed last at the end.
+        self._changed: dict[int, None] = {}
         self._hint = 2
         self.free = self._entries.count(0)
 
@@ -129,19 +130,16 @@ class FatTable:
         """
         if count > self.free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        tail = 0
-        if first:
-            start, length = self.chain(first)[-1]
-            tail = start + length - 1
         extents: list[Extent] = []
         size, last = self._layout.cluster, _LAST[self._layout.bits]
+        added = tail = 0
         for _ in range(count):
             cluster = self._next_free()
             # Not free any more; what it is in the end is set when the next one is known.
             self._entries[cluster - 2] = last
             if tail:
                 self._set(tail, cluster)
-            first, tail = first or cluster, cluster
+            added, tail = added or cluster, cluster
             at = self._layout.offset(cluster)
             if extents and sum(extents[-1]) == at:
                 start, length = extents[-1]
@@ -151,7 +149,11 @@ class FatTable:
         if count:
             self._set(tail, last)
         self.free -= count
-        return first, extents
+        if first and added:
+            # Once all of it is there it becomes part of the chain.
+            start, length = self.chain(first)[-1]
+            self._set(start + length - 1, added)
+        return first or added, extents
 
     def release(self, first: int) -> None:
         """Make the clusters of a chain free; nothing happens for an empty file's."""
@@ -162,8 +164,8 @@ class FatTable:
             self._hint = min(self._hint, start)
 
     def flush(self, write: Writer) -> None:
-        """Write what changed to every copy; raises OSError."""
-        for block in sorted(self._changed):
+        """Write what changed to every copy, the last change at last; raises OSError."""
+        for block in self._changed:
             at = block * _BLOCK
             for start in self._layout.tables:
                 write(start + at, bytes(self._raw[at : at + _BLOCK]))
@@ -189,7 +191,9 @@ class FatTable:
         elif bits == 12:
             value = held & 0x000F | value << 4 if cluster % 2 else held & 0xF000 | value
         self._raw[at : at + size] = value.to_bytes(size, "little")
-        self._changed |= {at // _BLOCK, (at + size - 1) // _BLOCK}
+        for block in (at // _BLOCK, (at + size - 1) // _BLOCK):
+            self._changed.pop(block, None)
+            self._changed[block] = None
 
 
 def read_fully(read: Reader, offset: int, size: int) -> bytes:
