@@ -9,6 +9,8 @@ from offline_mig.errors import HostNotReadyError
 
 #: A driver of the NT 5 era has some hundred KiB; anything beyond this is no driver.
 _MAX_MEMBER_SIZE = 16 * 1024 * 1024
+#: Bytes of all members that are asked for; those of an agent have some ten million.
+_MAX_TOTAL_SIZE = 256 * 1024 * 1024
 
 
 class CabinetError(Exception):
@@ -23,12 +25,16 @@ def extract_members(cabinet: bytes, names: Collection[str]) -> dict[str, bytes]:
     libarchive = _binding()
     wanted = {name.lower() for name in names}
     found: dict[str, bytes] = {}
+    total = 0
     try:
         with libarchive.memory_reader(cabinet, format_name="cab") as archive:
             for entry in archive:
                 name = entry.pathname.replace("\\", "/").rsplit("/", 1)[-1].lower()
                 if name not in wanted or entry.size > _MAX_MEMBER_SIZE:
                     continue
+                total += entry.size
+                if total > _MAX_TOTAL_SIZE:
+                    raise CabinetError(f"its files have more than {_MAX_TOTAL_SIZE} bytes")
                 found[name] = b"".join(entry.get_blocks())
                 if len(found) == len(wanted):
                     break
