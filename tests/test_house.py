@@ -21,6 +21,7 @@ FLOORS = {
     "guest": 1,
     "images": 1,
     "drivers": 1,
+    "agents": 1,
     "sources": 2,
     "surgery": 2,
     "targets": 2,

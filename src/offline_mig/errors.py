@@ -45,7 +45,7 @@ class GuestRefusedError(OfflineMigError):
 
 
 class NoDriverError(OfflineMigError):
-    """The driver sources hold nothing usable for this Windows."""
+    """The driver or agent sources hold nothing usable for this Windows."""
 
     exit_code = 7
 

@@ -30,17 +30,21 @@ _FUNCTIONS = {
     for version, names in (
         (
             (6, 0),
-            "AcquireSRWLockExclusive AcquireSRWLockShared CancelIoEx CreateSymbolicLinkW "
-            "GetFileInformationByHandleEx GetFinalPathNameByHandleW GetTickCount64 "
-            "InitOnceBeginInitialize InitOnceExecuteOnce InitializeConditionVariable "
-            "InitializeSRWLock QueryFullProcessImageNameW ReleaseSRWLockExclusive "
-            "SleepConditionVariableCS SleepConditionVariableSRW WakeAllConditionVariable "
-            "WakeConditionVariable",
+            (
+                "AcquireSRWLockExclusive AcquireSRWLockShared CancelIoEx CreateSymbolicLinkW "
+                "GetFileInformationByHandleEx GetFinalPathNameByHandleW GetTickCount64 "
+                "InitOnceBeginInitialize InitOnceExecuteOnce InitializeConditionVariable "
+                "InitializeSRWLock QueryFullProcessImageNameW ReleaseSRWLockExclusive "
+                "SleepConditionVariableCS SleepConditionVariableSRW WakeAllConditionVariable "
+                "WakeConditionVariable"
+            ),
         ),
         (
             (6, 1),
-            "GetActiveProcessorCount GetLogicalProcessorInformationEx K32EnumProcesses "
-            "K32GetModuleFileNameExW TryAcquireSRWLockExclusive",
+            (
+                "GetActiveProcessorCount GetLogicalProcessorInformationEx K32EnumProcesses "
+                "K32GetModuleFileNameExW TryAcquireSRWLockExclusive"
+            ),
         ),
         ((6, 2), "CreateFile2 GetSystemTimePreciseAsFileTime"),
         ((10, 0), "SetThreadDescription"),
@@ -66,8 +70,8 @@ def misfit(agent: Agent, windows: WindowsVersion) -> str | None:
         built = f"for {agent.architecture}" if agent.architecture else "for no known processor"
         return f"it is built {built}, and this Windows is {windows.architecture}"
     for name, image in sorted(agent.images.items()):
-        if image.architecture is not agent.architecture and name == agent.service.program.name:
-            return f"its {name} is built for another processor than the rest of it"
+        if image.architecture is not agent.architecture:
+            continue  # A helper that this agent's own processes cannot load.
         if image.subsystem_version > windows.nt:
             return f"its {name} is linked for {_nt(image.subsystem_version)} and later"
         for module, functions in image.imports.items():

@@ -23,6 +23,7 @@ from offline_mig.conversion.examination import inspect_guest
 from offline_mig.conversion.host_check import check_host
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.report import (
+    agents_record,
     drivers_record,
     guest_record,
     plain,
@@ -43,7 +44,7 @@ Exit codes:
   4    the source is missing, damaged or incomplete
   5    the source names files that it has no business with
   6    the guest is in a state, or of a kind, that must not be edited
-  7    no usable driver for this Windows
+  7    no usable driver or agent for this Windows
   8    the results cannot be written
   9    an external program failed
   10   something did not read back as written
@@ -110,6 +111,14 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
     "XP on]",
 )
 @click.option(
+    "--agent",
+    "agent_sources",
+    type=PATH,
+    multiple=True,
+    help="A guest agent to put in place: the RPM, MSI or zip of the SPICE agent, the MSI of the "
+    "QEMU guest agent, a folder or virtio-win ISO with them; may be given several times.",
+)
+@click.option(
     "-o",
     "--output",
     type=PATH,
@@ -165,6 +174,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 def convert_command(
     source: Path,
     driver_sources: tuple[Path, ...],
+    agent_sources: tuple[Path, ...],
     output: Path | None,
     dry_run: bool,
     image_format: str,
@@ -195,6 +205,7 @@ def convert_command(
     options = ConvertOptions(
         output=output or Path(),
         drivers=driver_sources,
+        agents=agent_sources,
         format=DiskFormat(image_format),
         name=name,
         allow_unsigned=allow_unsigned,
@@ -244,6 +255,7 @@ def _rehearsal_record(rehearsal: Rehearsal) -> dict[str, Any]:
         "machine": plain(rehearsal.machine),
         "guest": guest_record(proposal.facts, rehearsal.volume, rehearsal.layout),
         "drivers": drivers_record(proposal.drivers),
+        "agents": agents_record(proposal.agents),
         "plan": plan_record(proposal.pending),
         "wanted": plan_record(proposal.wanted),
         "target": plain(rehearsal.target),

@@ -112,6 +112,10 @@ def show_conversion(done: Conversion) -> None:
     for number, driver in enumerate(report.drivers.drivers.boot):
         text = f"{driver.name} {driver.package.driver_version_text}, from {driver.location}"
         _row("boots by" if number == 0 else "", text)
+    for number, placed in enumerate(report.agents.plan.placed):
+        agent = placed.agent
+        text = f"{agent.kind} {agent.version} {placed.placement}, from {agent.origin}"
+        _row("agents" if number == 0 else "", text)
     if report.journal.entries:
         applied = Counter(entry.change for entry in report.journal.entries)
         first = True

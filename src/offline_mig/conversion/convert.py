@@ -8,6 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from offline_mig.agents.source import AgentSource
+from offline_mig.conversion.agent_choice import (
+    ChosenAgents,
+    choose_and_plan_agents,
+    open_agent_sources,
+)
 from offline_mig.conversion.bulk_copy import BulkCopy, CopyJob
 from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, open_sources
 from offline_mig.conversion.examination import (
@@ -60,6 +66,7 @@ class Proposal:
 
     facts: GuestFacts
     drivers: ChosenDrivers
+    agents: ChosenAgents
     wanted: Plan
     pending: Plan
     diff: tuple[str, ...]
@@ -95,6 +102,7 @@ def rehearse(
     progress.step("Reading the machine")
     machine = _named(read_source(source), options.name)
     media = open_sources(options.drivers)
+    agents = open_agent_sources(options.agents)
     progress.step("Opening the guest")
     with locate_windows(
         engine,
@@ -104,7 +112,7 @@ def rehearse(
     ) as (disks, layout, volume):
         progress.step("Planning")
         machine = with_found_firmware(machine, layout)
-        proposal = _propose(disks, volume, media, options)
+        proposal = _propose(disks, volume, media, agents, options)
         notes = (*disks.notes, *_found_notes(machine, volume, proposal))
     names = disk_names(machine, options.format)
     files = [options.output.absolute() / name for name in names]
@@ -127,6 +135,7 @@ def convert(
         progress.step("Reading the machine")
         machine = _named(read_source(source), options.name)
         media = open_sources(options.drivers)
+        agents = open_agent_sources(options.agents)
         output = absolute_output(options.output)
         names = disk_names(machine, options.format)
         domain_name, report_name = f"{machine.name}.xml", f"{machine.name}.report.json"
@@ -136,7 +145,7 @@ def convert(
         refuse_existing(
             output,
             [*names, report_name, domain_name],
-            [*files, *(path for path in options.drivers if path.is_file())],
+            [*files, *(p for p in (*options.drivers, *options.agents) if p.is_file())],
             overwrite=options.overwrite,
         )
         before = record_state(files, checksum=options.checksum)
@@ -165,7 +174,7 @@ def convert(
                 for note in disks.notes:
                     progress.note(note)
                 machine = with_found_firmware(machine, layout)
-                proposal = _propose(disks, volume, media, options)
+                proposal = _propose(disks, volume, media, agents, options)
                 # A wish that the target cannot meet must not surface after the long copy.
                 target = _plan_target(
                     machine, volume, proposal, [output / name for name in names], options
@@ -194,6 +203,7 @@ def convert(
             volume=volume,
             facts=proposal.facts,
             drivers=proposal.drivers,
+            agents=proposal.agents,
             wanted=proposal.wanted,
             pending=proposal.pending,
             journal=journal,
@@ -273,6 +283,7 @@ def _propose(
     disks: GuestDisks,
     volume: SystemVolume,
     media: tuple[DriverMedia, ...],
+    agent_sources: tuple[AgentSource, ...],
     options: ConvertOptions,
 ) -> Proposal:
     with examined_volume(disks, volume) as (files, facts):
@@ -281,10 +292,22 @@ def _propose(
             files, facts, missing_files(facts, drivers.drivers)
         )
         wanted = plan_conversion(facts, drivers.drivers, found)
-        wanted = replace(wanted, notes=(*wanted.notes, *cabinet_notes))
+        agents = choose_and_plan_agents(
+            files,
+            facts,
+            agent_sources,
+            serial=drivers.in_place.serial,
+            graphics=options.target.graphics,
+        )
+        wanted = replace(
+            wanted,
+            blocks=(*wanted.blocks, *agents.plan.blocks),
+            notes=(*wanted.notes, *cabinet_notes),
+        )
         guest = OpenGuest(files, _readable_hives(facts))
         pending = wanted.pending(guest)
-        return Proposal(facts, drivers, wanted, pending, tuple(diff_lines(pending, guest)))
+        diff = tuple(diff_lines(pending, guest))
+        return Proposal(facts, drivers, agents, wanted, pending, diff)
 
 
 def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> tuple[str, ...]:
@@ -294,6 +317,7 @@ def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> 
         *proposal.facts.notes,
         *proposal.wanted.notes,
         *proposal.drivers.notes,
+        *proposal.agents.notes,
     )
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from offline_mig import __version__
+from offline_mig.agents.agent import Agent
+from offline_mig.conversion.agent_choice import ChosenAgents
 from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.source_guard import FileState
@@ -49,6 +51,7 @@ class Report:
     volume: SystemVolume
     facts: GuestFacts
     drivers: ChosenDrivers
+    agents: ChosenAgents
     wanted: Plan
     pending: Plan
     journal: Journal
@@ -78,6 +81,7 @@ def report_json(report: Report) -> str:
         },
         "guest": guest_record(report.facts, report.volume, report.layout),
         "drivers": drivers_record(report.drivers),
+        "agents": agents_record(report.agents),
         "plan": plan_record(report.pending),
         "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),
@@ -126,6 +130,41 @@ def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) ->
 def drivers_record(chosen: ChosenDrivers) -> list[dict[str, Any]]:
     """Return which driver packages were chosen, and what was passed over, as plain data."""
     return [_choice_record(choice) for choice in chosen.considered]
+
+
+def agents_record(chosen: ChosenAgents) -> list[dict[str, Any]]:
+    """Return which agents were chosen and what became of them, as plain data."""
+    placed = {item.agent.kind: item for item in chosen.plan.placed}
+    return [
+        {
+            "kind": choice.kind.value,
+            "agent": None if choice.agent is None else _agent_record(choice.agent),
+            "placement": placed[choice.kind].placement.value if choice.kind in placed else None,
+            "folder": placed[choice.kind].folder if choice.kind in placed else None,
+            "service": placed[choice.kind].service if choice.kind in placed else None,
+            "passed_over": [
+                {"from": passed.agent.origin, "reason": passed.reason}
+                for passed in choice.passed_over
+            ],
+        }
+        for choice in chosen.choices
+    ]
+
+
+def _agent_record(agent: Agent) -> dict[str, Any]:
+    return {
+        "version": agent.version,
+        "architecture": plain(agent.architecture),
+        "product": agent.product,
+        "from": agent.origin,
+        "files": {
+            file.path.name: {
+                "size": len(file.content),
+                "sha256": hashlib.sha256(file.content).hexdigest(),
+            }
+            for file in agent.files
+        },
+    }
 
 
 def _choice_record(choice: Choice) -> dict[str, Any]:
