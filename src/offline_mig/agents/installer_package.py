@@ -128,7 +128,7 @@ class _Package:
         return found
 
     def _service(self, row: Row, program: AgentPath) -> AgentService:
-        kind, start, control = row["ServiceType"], row["StartType"], row["ErrorControl"]
+        kind, start, control = map(row.get, ("ServiceType", "StartType", "ErrorControl"))
         if not isinstance(kind, int) or kind not in _OWN_PROCESS or start not in _STARTS:
             raise InstallerDatabaseError(
                 f"its service {_text(row, 'Name')} has type {kind} and start {start}, which no "
@@ -191,7 +191,7 @@ class _Package:
         notes = []
         for row in self._database.rows("Registry"):
             component = self._components.get(_text(row, "Component_"))
-            attributes = component["Attributes"] if component else None
+            attributes = component.get("Attributes") if component else None
             wide = isinstance(attributes, int) and bool(attributes & _COMPONENT_64BIT)
             narrow = architecture is Architecture.AMD64 and not wide
             value = self._registry_value(row, narrow=narrow)
@@ -206,9 +206,9 @@ class _Package:
 
     def _registry_value(self, row: Row, *, narrow: bool) -> AgentRegistryValue | None:
         key = self._plain(_text(row, "Key")).strip("\\")
-        if row["Root"] == _CLASSES:
+        if row.get("Root") == _CLASSES:
             key = rf"Classes\{key}"
-        elif row["Root"] in (_MACHINE, _EITHER) and key.casefold().startswith("software\\"):
+        elif row.get("Root") in (_MACHINE, _EITHER) and key.casefold().startswith("software\\"):
             key = key.partition("\\")[2]
         else:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_mig.agents.agent import AgentKind
@@ -23,7 +23,7 @@ class ChosenAgents:
     """What was chosen, what is done about it, and what the user should know."""
 
     choices: tuple[AgentChoice, ...] = ()
-    plan: AgentPlan = AgentPlan()
+    plan: AgentPlan = field(default_factory=AgentPlan)
     notes: tuple[str, ...] = ()
 
 

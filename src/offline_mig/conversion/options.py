@@ -13,10 +13,10 @@ from offline_mig.targets.hardware import TargetOptions
 class ConvertOptions:
     """Everything that can be chosen.
 
-    ``agents`` are the sources of guest agents. ``system_partition`` is DISK:PARTITION, both from 1, for guests with several Windows.
-    ``checksum`` hashes the source before and after and the converted disks, which reads them
-    once more each. ``name`` replaces the machine's own. ``trim`` leaves out what is free on the
-    guest's volumes, deleted files with it.
+    ``agents`` are the sources of guest agents. ``system_partition`` is DISK:PARTITION, both from
+    1, for guests with several Windows. ``checksum`` hashes the source before and after and the
+    converted disks, which reads them once more each. ``name`` replaces the machine's own.
+    ``trim`` leaves out what is free on the guest's volumes, deleted files with it.
     """
 
     output: Path

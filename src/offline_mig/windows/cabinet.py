@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -29,7 +30,10 @@ def extract_members(cabinet: bytes, names: Collection[str]) -> dict[str, bytes]:
     try:
         with libarchive.memory_reader(cabinet, format_name="cab") as archive:
             for entry in archive:
-                name = entry.pathname.replace("\\", "/").rsplit("/", 1)[-1].lower()
+                path = entry.pathname
+                if isinstance(path, bytes):  # No text in the cabinet's encoding.
+                    continue
+                name = path.replace("\\", "/").rsplit("/", 1)[-1].lower()
                 if name not in wanted or entry.size > _MAX_MEMBER_SIZE:
                     continue
                 total += entry.size
@@ -59,4 +63,6 @@ def _binding() -> Any:
             "The library libarchive is not installed.",
             "Install libarchive13 (Debian, Ubuntu) or libarchive (Fedora, Arch).",
         ) from error
+    # It logs what libarchive only warns of, such as a cabinet that goes on in another one.
+    logging.getLogger("libarchive").addHandler(logging.NullHandler())
     return libarchive

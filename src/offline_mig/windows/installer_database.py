@@ -16,6 +16,10 @@ from typing import Any
 
 #: The mark of a compound file ([MS-CFB] 2.2).
 COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")
+#: Sizes of sectors and small sectors as powers of two: the only ones that there are, and what the
+#: reader would else believe ([MS-CFB] 2.2).
+_SHIFTS = slice(30, 34)
+_KNOWN_SHIFTS = (bytes((9, 0, 6, 0)), bytes((12, 0, 6, 0)))
 #: Characters of stream names: two of this alphabet lie in one character from _PAIRS on, one in
 #: a character from _SINGLES on; _TABLE comes before the name of a table.
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._"
@@ -134,7 +138,7 @@ class InstallerDatabase:
 def _read_streams(data: bytes) -> dict[str, bytes]:
     # olefile says what is wrong by these, by where it is.
     broken = (OSError, ValueError, IndexError, KeyError, TypeError, struct.error, RecursionError)
-    if data[:8] != COMPOUND_FILE:
+    if data[:8] != COMPOUND_FILE or data[_SHIFTS] not in _KNOWN_SHIFTS:
         raise InstallerDatabaseError("it is no compound file")
     streams: dict[str, bytes] = {}
     try:
