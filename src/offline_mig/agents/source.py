@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def open_agent_source(path: Path) -> AgentSource:
             f"{path} is no agent source: neither a folder, an ISO image, an RPM, a zip nor an MSI.",
             _REMEDY,
         )
+    _require_few(path, contents)
     agents = [agent_of_pair(name, folder, contents) for folder in pair_folders(contents)]
     agents += [
         _package(name, inner, content)
@@ -99,12 +100,16 @@ def _is_wanted(name: str) -> bool:
 
 def _wanted(path: Path, files: Mapping[str, str]) -> list[str]:
     names = [name for name in files.values() if _is_wanted(name)]
+    _require_few(path, names)
+    return names
+
+
+def _require_few(path: Path, names: Collection[str]) -> None:
     if len(names) > _MAX_WANTED:
         raise SourceUnreadableError(
             f"{path} holds {len(names)} files that look like agents.",
             "Give a folder with the agents for this guest only.",
         )
-    return names
 
 
 def _whole(path: Path) -> bytes:
