@@ -320,6 +320,12 @@ def test_names_that_lead_out_of_a_zip_are_passed_over(tmp_path: Path) -> None:
         open_agent_source(path)
 
 
+def test_names_that_would_reach_the_terminal_are_passed_over(tmp_path: Path) -> None:
+    files = {f"\x1b[2J/{name}": data for name, data in spice_pair(AMD64).items()}
+    with pytest.raises(SourceUnreadableError, match="no agent"):
+        open_agent_source(as_zip(tmp_path, files))
+
+
 def test_far_too_many_agents_are_not_read(tmp_path: Path) -> None:
     pair = spice_pair(AMD64)
     files = {f"{number}/{name}": data for number in range(60) for name, data in pair.items()}

@@ -113,6 +113,12 @@ class Agent:
     notes: tuple[str, ...] = ()
 
     @property
+    def program_version(self) -> tuple[int, ...] | None:
+        """The four numbers of what the service runs, None when it names none."""
+        image = self.images.get(self.service.program.name.lower())
+        return image.file_version if image else None
+
+    @property
     def origin(self) -> str:
         """Where it was found, for people."""
         return f"{self.source}: {self.location}" if self.location else self.source

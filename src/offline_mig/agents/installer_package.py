@@ -53,6 +53,11 @@ _STARTS = (2, 3, 4)
 _CLASSES, _MACHINE, _EITHER = 0, 2, -1
 #: Levels that directories may lie above each other.
 _MAX_DEPTH = 32
+#: Characters of a text. The longest in agents' installers are file names and descriptions.
+_MAX_TEXT = 4096
+#: Accounts that need no password ("Service User Accounts").
+_ACCOUNTS = ("localsystem", r"nt authority\localservice", r"nt authority\networkservice")
+_PLAIN_VERSION = re.compile(r"[0-9.]{1,40}")
 _PLAIN_NAME = re.compile(r'[^\\/:*?"<>|\x00-\x1f]{1,255}')
 _TOKEN = re.compile(r"\[([^\[\]]*)\]")
 
@@ -95,9 +100,10 @@ class _Package:
         image = images.get(program.name.lower())
         architecture = image.architecture if image else None
         registry, notes = self._registry(architecture)
+        version = self._properties.get("ProductVersion", "")
         return Agent(
             kind=kind,
-            version=self._properties.get("ProductVersion", ""),
+            version=version if _PLAIN_VERSION.fullmatch(version) else "",
             architecture=architecture,
             source=self._source,
             location=self._location,
@@ -117,14 +123,14 @@ class _Package:
             if not cabinet:
                 continue
             if not cabinet.startswith("#"):
-                raise InstallerDatabaseError(f"its files lie outside of it, in {cabinet}")
+                raise InstallerDatabaseError(f"its files lie outside of it, in {cabinet!r}")
             try:
                 found |= extract_members(self._database.stream(cabinet[1:]), self._files)
             except CabinetError as error:
                 raise InstallerDatabaseError(f"its cabinet is damaged ({error})") from error
         missing = [key for key in self._files if key.lower() not in found]
         if missing:
-            raise InstallerDatabaseError(f"its cabinet lacks {', '.join(missing[:5])}")
+            raise InstallerDatabaseError(f"its cabinet lacks {missing[0]!r}")
         return found
 
     def _service(self, row: Row, program: AgentPath) -> AgentService:
@@ -134,6 +140,9 @@ class _Package:
                 f"its service {_text(row, 'Name')} has type {kind} and start {start}, which no "
                 "agent has"
             )
+        account = self._plain(_text(row, "StartName")) or "LocalSystem"
+        if account.casefold() not in _ACCOUNTS:
+            raise InstallerDatabaseError(f"its service runs as {account!r}, who has a password")
         dependencies = _text(row, "Dependencies").split("[~]")
         return AgentService(
             name=_text(row, "Name"),
@@ -147,7 +156,7 @@ class _Package:
             group=_text(row, "LoadOrderGroup"),
             # A plus begins the name of a group, of which no agent needs one.
             dependencies=tuple(name for name in dependencies if name and name[0] != "+"),
-            account=self._plain(_text(row, "StartName")) or "LocalSystem",
+            account=account,
         )
 
     def _program(self, service: Row) -> AgentPath:
@@ -199,7 +208,7 @@ class _Package:
                 values.append(value)
             elif _text(row, "Name") != "-":
                 notes.append(
-                    f"The registry value {_text(row, 'Key')}\\{_text(row, 'Name')} of the "
+                    f"The registry value {_text(row, 'Name')!r} in {_text(row, 'Key')!r} of the "
                     "installer was left out: it is of a kind that is not known here."
                 )
         return tuple(values), tuple(notes)
@@ -234,7 +243,7 @@ class _Package:
 
     def _conditions(self) -> tuple[str, ...]:
         return tuple(
-            f"The installer would ask for {condition} before it installs {name}; it is put in "
+            f"The installer would ask for {condition!r} before it installs {name!r}; it is put in "
             "place without asking."
             for name, row in self._components.items()
             if (condition := _text(row, "Condition"))
@@ -275,4 +284,7 @@ def _long_name(name: str) -> str:
 
 def _text(row: Row, column: str) -> str:
     value = row.get(column)
-    return value if isinstance(value, str) else ""
+    text = value if isinstance(value, str) else ""
+    if len(text) > _MAX_TEXT:
+        raise InstallerDatabaseError(f"a text for {column} in it has {len(text)} characters")
+    return text

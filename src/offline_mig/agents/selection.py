@@ -73,9 +73,8 @@ def _choose(kind: AgentKind, agents: Sequence[Agent], windows: WindowsVersion) -
 
 
 def _version(agent: Agent) -> tuple[int, ...]:
-    image = agent.images.get(agent.service.program.name.lower())
-    if image is not None and image.file_version is not None:
-        return image.file_version
+    if agent.program_version is not None:
+        return agent.program_version
     return tuple(int(number) for number in re.findall("[0-9]{1,9}", agent.version)[:4])
 
 

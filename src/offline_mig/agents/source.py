@@ -87,7 +87,7 @@ def _mark(path: Path) -> bytes | None:
     """Return the first bytes of a file, None for a directory."""
     if path.is_dir():
         return None
-    if not path.is_file():
+    if not path.is_file() and not path.is_block_device():
         there = "is neither a file nor a folder" if path.exists() else "does not exist"
         raise SourceUnreadableError(f"The agent source {path} {there}.", _REMEDY)
     with path.open("rb") as file:
@@ -95,7 +95,8 @@ def _mark(path: Path) -> bytes | None:
 
 
 def _is_wanted(name: str) -> bool:
-    return _WANTED.fullmatch(name.rpartition("/")[2]) is not None
+    # Where an agent was found is told on the screen: no name may send commands to a terminal.
+    return name.isprintable() and _WANTED.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def _wanted(path: Path, files: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ from offline_mig.conversion.convert import Conversion, Rehearsal
 from offline_mig.conversion.examination import Examination
 from offline_mig.conversion.host_check import HostCheck
 from offline_mig.machine import Machine
+from offline_mig.surgery.agents import Placement
 from offline_mig.surgery.changes import ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
@@ -115,6 +116,9 @@ def show_conversion(done: Conversion) -> None:
     for number, placed in enumerate(report.agents.plan.placed):
         agent = placed.agent
         text = f"{agent.kind} {agent.version} {placed.placement}, from {agent.origin}"
+        if placed.placement is Placement.KEPT:
+            where = f" in {placed.folder}" if placed.folder else ""
+            text = f"{agent.kind}: the guest's own{where} was kept"
         _row("agents" if number == 0 else "", text)
     if report.journal.entries:
         applied = Counter(entry.change for entry in report.journal.entries)

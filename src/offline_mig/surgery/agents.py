@@ -100,8 +100,7 @@ def _reason_to_keep(agent: Agent, installed: InstalledAgent) -> str | None:
     ours = next(file.content for file in agent.files if file.path == agent.service.program)
     if installed.content == ours:
         return f"its {name} is the same"
-    image = agent.images.get(name.lower())
-    version = image.file_version if image else None
+    version = agent.program_version
     if installed.version is not None and version is not None and installed.version >= version:
         return f"its version {_dotted(installed.version)} is as new as {_dotted(version)}"
     return None

@@ -103,7 +103,7 @@ class InstallerDatabase:
         try:
             return self._streams[name]
         except KeyError:
-            raise InstallerDatabaseError(f"it has no stream {name}") from None
+            raise InstallerDatabaseError(f"it has no stream {name!r}") from None
 
     def _table(self, name: str) -> bytes:
         return self._streams.get("!" + name, b"")
@@ -115,7 +115,7 @@ class InstallerDatabase:
             return
         count, rest = divmod(len(data), sum(widths))
         if rest or count > _MAX_ROWS:
-            raise InstallerDatabaseError(f"its table {table} has {len(data)} bytes")
+            raise InstallerDatabaseError(f"its table {table!r} has {len(data)} bytes")
         # All of the first column come first, then all of the second.
         starts = [count * sum(widths[:index]) for index in range(len(widths))]
         for index in range(count):
@@ -131,7 +131,7 @@ class InstallerDatabase:
             # Zero is missing; everything else is moved up by half the range.
             return number - (1 << (8 * width - 1)) if number else None
         if number >= len(self._texts):
-            raise InstallerDatabaseError(f"its table {table} names text {number}, which is none")
+            raise InstallerDatabaseError(f"its table {table!r} names text {number}, which is none")
         return self._texts[number]
 
 
