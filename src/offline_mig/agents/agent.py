@@ -113,10 +113,10 @@ class Agent:
     notes: tuple[str, ...] = ()
 
     @property
-    def program_version(self) -> tuple[int, ...] | None:
-        """The four numbers of what the service runs, None when it names none."""
+    def program_version(self) -> tuple[int, ...]:
+        """The four numbers of what the service runs, none when it has no version."""
         image = self.images.get(self.service.program.name.lower())
-        return image.file_version if image else None
+        return image.file_version if image else ()
 
     @property
     def origin(self) -> str:

@@ -73,9 +73,9 @@ def _choose(kind: AgentKind, agents: Sequence[Agent], windows: WindowsVersion) -
 
 
 def _version(agent: Agent) -> tuple[int, ...]:
-    if agent.program_version is not None:
-        return agent.program_version
-    return tuple(int(number) for number in re.findall("[0-9]{1,9}", agent.version)[:4])
+    return agent.program_version or tuple(
+        int(number) for number in re.findall("[0-9]{1,9}", agent.version)[:4]
+    )
 
 
 def _no_agent(

@@ -48,11 +48,11 @@ def agent_of_pair(source: str, folder: str, contents: Mapping[str, bytes]) -> Ag
     }
     architectures = {images[name].architecture if name in images else None for name in found}
     architecture = architectures.pop() if len(architectures) == 1 else None
-    version = images[_SERVICE].file_version if _SERVICE in images else None
+    version = images[_SERVICE].file_version if _SERVICE in images else ()
     is_old = _OLD_NAME.encode("utf-16-le") in found[_SERVICE]
     return Agent(
         kind=AgentKind.SPICE,
-        version=".".join(map(str, version)) if version else "",
+        version=".".join(map(str, version)),
         architecture=architecture,
         source=source,
         location=folder,

@@ -101,7 +101,7 @@ def _reason_to_keep(agent: Agent, installed: InstalledAgent) -> str | None:
     if installed.content == ours:
         return f"its {name} is the same"
     version = agent.program_version
-    if installed.version is not None and version is not None and installed.version >= version:
+    if installed.version and version and installed.version >= version:
         return f"its version {_dotted(installed.version)} is as new as {_dotted(version)}"
     return None
 

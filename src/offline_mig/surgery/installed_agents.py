@@ -25,7 +25,8 @@ class InstalledAgent:
 
     ``values`` is its service key in the ``control_set`` where it was found. ``program`` is the
     Windows path of what it runs, None when that is nowhere on the system volume; ``content`` what
-    is there, None when there is nothing. ``problem`` says why it cannot be read.
+    is there, None when there is nothing, and ``version`` its numbers, if it has any. ``problem``
+    says why it cannot be read.
     """
 
     kind: AgentKind
@@ -34,7 +35,7 @@ class InstalledAgent:
     values: dict[str, RegistryValue] = field(repr=False)
     program: str | None
     content: bytes | None = field(repr=False)
-    version: tuple[int, ...] | None
+    version: tuple[int, ...]
     disabled: bool
     problem: str = ""
 
@@ -101,7 +102,7 @@ def _installed(
         values=dict(facts.system.values(key)),
         program=program if path is not None else None,
         content=content,
-        version=image.file_version if image else None,
+        version=image.file_version if image else (),
         disabled=start is not None and start.as_int() == _DISABLED,
         problem=problem,
     )
