@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fixtures.agents import (
     AMD64,
@@ -294,6 +297,58 @@ def test_encrypted_zip_is_told(tmp_path: Path) -> None:
             place = data.find(mark, place + 4)
     path.write_bytes(data)
     with pytest.raises(SourceUnreadableError, match="encrypted"):
+        open_agent_source(path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_damaged_zip_gives_the_whole_agent_or_an_error(
+    spice_zip: tuple[Path, bytes], data: st.DataObject
+) -> None:
+    path, whole = spice_zip
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        found = open_agent_source(path).agents
+    except SourceUnreadableError as error:
+        assert error.remedy
+    else:
+        assert [contents(agent) for agent in found] == [spice_pair(AMD64)]
+
+
+@pytest.fixture(scope="module")
+def spice_zip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    path = write_zip(tmp_path_factory.mktemp("zip") / "agent.zip", spice_pair(AMD64))
+    return path, path.read_bytes()
+
+
+@pytest.mark.parametrize("payload", ["w9.gzdio", "w3.zstdio"])
+@pytest.mark.parametrize("from_end", range(40, 1240, 400))
+def test_damage_of_an_rpms_header_and_payload_is_noticed(
+    payload: str, from_end: int, tmp_path: Path
+) -> None:
+    path = write_rpm(tmp_path / "agent.rpm", spice_pair(AMD64), payload=payload)
+    data = bytearray(path.read_bytes())
+    data[-from_end] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(SourceUnreadableError, match="digest"):
+        open_agent_source(path)
+
+
+def test_rpm_without_an_md5_is_held_against_the_digest_of_its_payload(tmp_path: Path) -> None:
+    path = write_rpm(tmp_path / "agent.rpm", spice_pair(AMD64))
+    data = bytearray(path.read_bytes())
+    # Tag 1004, of 16 bytes of binary, becomes one that nobody knows: as rpm 6 leaves it out.
+    place = data.index(struct.pack(">II", 1004, 7))
+    data[place : place + 4] = struct.pack(">I", 999)
+    path.write_bytes(data)
+    assert contents(only(path)) == spice_pair(AMD64)
+    data[-40] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(SourceUnreadableError, match="digest"):
         open_agent_source(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from offline_mig.agents.rpm_digest import rpm_damage
 from offline_mig.drivers.listing import MAX_ENTRIES, safe_path
 from offline_mig.errors import HostNotReadyError, SourceUnreadableError
 
@@ -20,6 +22,17 @@ MAX_TOTAL_SIZE = 256 * 1024 * 1024
 _BLOCK = 64 * 1024
 #: Bytes that a zip or RPM may unpack to before its last entry is reached.
 _MAX_PASSED = 4 * 1024**3
+#: What Python's zipfile raises besides OSError: a RuntimeError for an encrypted file, a
+#: NotImplementedError (which is one) for an unknown compression, a ValueError for an odd name.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 #: The first bytes of an RPM's lead ("RPM Package format", rpm.org).
 RPM_MARK = bytes.fromhex("edabeedb")
 #: Compressions that rpm has or had for its payload, by libarchive's names.
@@ -40,8 +53,7 @@ def read_zip(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
                     continue
                 with archive.open(entry) as file:
                     _take(path, taken, name, _blocks(file))
-    # An encrypted zip is a RuntimeError, an unknown compression a NotImplementedError.
-    except (zipfile.BadZipFile, RuntimeError, zlib.error, lzma.LZMAError, EOFError) as error:
+    except _ZIP_ERRORS as error:
         raise _damaged(path, "zip", str(error)) from error
     except OSError as error:
         raise _damaged(path, "zip", error.strerror or str(error)) from error
@@ -53,6 +65,12 @@ def read_rpm(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
 
     Raises SourceUnreadableError, and HostNotReadyError without libarchive.
     """
+    try:
+        damage = rpm_damage(path)
+    except OSError as error:
+        damage = error.strerror or str(error)
+    if damage is not None:
+        raise _damaged(path, "RPM", damage)
     taken: dict[str, bytes] = {}
     passed = 0
     with _reading_rpm(path) as entries:
