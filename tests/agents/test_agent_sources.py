@@ -249,6 +249,16 @@ def msi_that_leads_out(folder: Path) -> Path:
     return write_msi(folder / "out.msi", wxs, spice_pair(AMD64), AMD64)
 
 
+def msi_for_windows_itself(folder: Path) -> Path:
+    wxs = spice_wxs("System64Folder")
+    return write_msi(folder / "system.msi", wxs, spice_pair(AMD64), AMD64)
+
+
+def msi_with_one_name_twice(folder: Path) -> Path:
+    wxs = spice_wxs().replace('Name="vdagent.exe" Source', 'Name="VDSERVICE.EXE" Source')
+    return write_msi(folder / "twice.msi", wxs, spice_pair(AMD64), AMD64)
+
+
 def msi_with_a_driver(folder: Path) -> Path:
     msi = write_msi(folder / "driver.msi", spice_wxs(), spice_pair(AMD64), AMD64)
     # The service's type, 0x10, becomes that of a driver.
@@ -272,6 +282,8 @@ def msi_with_a_driver(folder: Path) -> Path:
         (msi_of_something_else, "no agent"),
         (msi_with_its_files_outside, "outside"),
         (msi_that_leads_out, "no plain file name"),
+        (msi_for_windows_itself, "not known here"),
+        (msi_with_one_name_twice, "the same name"),
         (msi_with_a_driver, "type 1"),
     ],
 )

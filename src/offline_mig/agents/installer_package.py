@@ -31,14 +31,13 @@ from offline_mig.windows.pe import PeImage, read_pe
 from offline_mig.windows.registry import RegistryType, RegistryValue
 from offline_mig.windows.version import Architecture
 
-#: Microsoft, "Property Reference, System Folder Properties".
+#: Microsoft, "Property Reference, System Folder Properties"; none of them leads into Windows
+#: itself, where no agent has anything.
 _FOLDERS = {
     "ProgramFiles64Folder": KnownFolder.PROGRAM_FILES,
     "ProgramFilesFolder": KnownFolder.PROGRAM_FILES_X86,
     "CommonFiles64Folder": KnownFolder.COMMON_FILES,
     "CommonFilesFolder": KnownFolder.COMMON_FILES_X86,
-    "WindowsFolder": KnownFolder.WINDOWS,
-    "System64Folder": KnownFolder.SYSTEM,
 }
 #: msidbComponentAttributes64bit of the Component table.
 _COMPONENT_64BIT = 0x100
@@ -51,6 +50,8 @@ _STARTS = (2, 3, 4)
 #: Roots of the Registry table: HKEY_CLASSES_ROOT, HKEY_LOCAL_MACHINE, and "by the installation",
 #: which is the machine for what is installed for all.
 _CLASSES, _MACHINE, _EITHER = 0, 2, -1
+#: Cabinets of one package, and bytes of all files in them. Agents have one.
+_MAX_CABINETS, _MAX_CONTENTS = 8, 256 * 1024 * 1024
 #: Levels that directories may lie above each other.
 _MAX_DEPTH = 32
 #: Characters of a text. The longest in agents' installers are file names and descriptions.
@@ -91,6 +92,8 @@ class _Package:
     def agent(self, kind: AgentKind, service: Row) -> Agent:
         contents = self._contents()
         files = tuple(AgentFile(self._file_path(key), contents[key.lower()]) for key in self._files)
+        if len({(f.path.folder, f.path.relative.lower()) for f in files}) < len(files):
+            raise InstallerDatabaseError("two of its files have the same name")
         images: dict[str, PeImage] = {}
         for file in files:
             image = read_pe(file.content) if file.content[:2] == b"MZ" else None
@@ -118,16 +121,19 @@ class _Package:
 
     def _contents(self) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        for row in self._database.rows("Media"):
-            cabinet = _text(row, "Cabinet")
-            if not cabinet:
-                continue
+        named = (_text(row, "Cabinet") for row in self._database.rows("Media"))
+        cabinets = dict.fromkeys(name for name in named if name)
+        if len(cabinets) > _MAX_CABINETS:
+            raise InstallerDatabaseError(f"it has {len(cabinets)} cabinets")
+        for cabinet in cabinets:
             if not cabinet.startswith("#"):
                 raise InstallerDatabaseError(f"its files lie outside of it, in {cabinet!r}")
             try:
                 found |= extract_members(self._database.stream(cabinet[1:]), self._files)
             except CabinetError as error:
                 raise InstallerDatabaseError(f"its cabinet is damaged ({error})") from error
+            if sum(map(len, found.values())) > _MAX_CONTENTS:
+                raise InstallerDatabaseError(f"its files have more than {_MAX_CONTENTS} bytes")
         missing = [key for key in self._files if key.lower() not in found]
         if missing:
             raise InstallerDatabaseError(f"its cabinet lacks {missing[0]!r}")
@@ -196,7 +202,7 @@ class _Package:
         self, architecture: Architecture | None
     ) -> tuple[tuple[AgentRegistryValue, ...], tuple[str, ...]]:
         """Return what goes into SOFTWARE, and notes about all else."""
-        values: list[AgentRegistryValue] = []
+        values: dict[tuple[bool, str, str], AgentRegistryValue] = {}
         notes = []
         for row in self._database.rows("Registry"):
             component = self._components.get(_text(row, "Component_"))
@@ -205,13 +211,14 @@ class _Package:
             narrow = architecture is Architecture.AMD64 and not wide
             value = self._registry_value(row, narrow=narrow)
             if value is not None:
-                values.append(value)
+                name = (value.name or "").casefold()
+                values[narrow, value.key.casefold(), name] = value
             elif _text(row, "Name") != "-":
                 notes.append(
                     f"The registry value {_text(row, 'Name')!r} in {_text(row, 'Key')!r} of the "
                     "installer was left out: it is of a kind that is not known here."
                 )
-        return tuple(values), tuple(notes)
+        return tuple(values.values()), tuple(notes)
 
     def _registry_value(self, row: Row, *, narrow: bool) -> AgentRegistryValue | None:
         key = self._plain(_text(row, "Key")).strip("\\")

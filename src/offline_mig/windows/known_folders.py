@@ -28,7 +28,6 @@ class KnownFolder(StrEnum):
     COMMON_FILES = "CommonProgramFiles"
     COMMON_FILES_X86 = "CommonProgramFiles(x86)"
     WINDOWS = "SystemRoot"
-    SYSTEM = "System32"
 
 
 #: The value that names a folder and the name that Windows gives it in English.
@@ -91,10 +90,7 @@ def read_known_folders(
     named = _text(software, _NT_KEY, "SystemRoot")
     tail = root.strip("/").replace("/", "\\")
     drive = named[:2].upper() if _PLAIN_PATH.fullmatch(named) else "C:"
-    paths = {
-        KnownFolder.WINDOWS: rf"{drive}\{tail}",
-        KnownFolder.SYSTEM: rf"{drive}\{tail}\System32",
-    }
+    paths = {KnownFolder.WINDOWS: rf"{drive}\{tail}"}
     bare = KnownFolders(drive, paths, {})
     notes = {}
     for folder, (value, english) in _VALUES.items():
