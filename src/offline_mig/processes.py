@@ -109,11 +109,44 @@ def run(
     stdout = b"".join(stdout_parts).decode("utf-8", "replace")
     stderr = b"".join(stderr_parts).decode("utf-8", "replace")
     if code != 0:
-        said = (stderr.strip() or stdout.strip() or "it printed nothing").replace("\n", "; ")
-        how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        raise ToolFailedError(
-            f"{command[0]} {how}: {said}", f"It was run as: {shlex.join(command)}"
-        )
+        raise _failed(command, code, stdout, stderr)
+    return Finished(stdout, stderr)
+
+
+def _failed(command: Sequence[str], code: int, stdout: str, stderr: str) -> ToolFailedError:
+    said = (stderr.strip() or stdout.strip() or "it printed nothing").replace("\n", "; ")
+    how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    return ToolFailedError(f"{command[0]} {how}: {said}", f"It was run as: {shlex.join(command)}")
+
+
+def run_to_its_end(
+    argv: Sequence[str | os.PathLike[str]], *, pass_fds: Sequence[int] = ()
+) -> Finished:
+    """Run ``argv`` to its end, be it that this program is told to end, or killed.
+
+    It gets the file descriptors ``pass_fds`` and a session of its own. What it prints must be
+    short. SIGINT and SIGTERM wait until it has ended. Raises HostNotReadyError when the program
+    is not there, ToolFailedError when it fails.
+    """
+    command = [os.fspath(part) for part in argv]
+    waiting = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+    try:
+        with _starting(command[0]):
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C"},
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+        stdout, stderr = (part.decode("utf-8", "replace") for part in process.communicate())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if process.returncode:
+        raise _failed(command, process.returncode, stdout, stderr)
     return Finished(stdout, stderr)
 
 

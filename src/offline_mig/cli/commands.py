@@ -15,6 +15,7 @@ from offline_mig import __version__
 from offline_mig.cli import screen
 from offline_mig.cli.doctor_commands import doctor, explain
 from offline_mig.cli.driver_commands import drivers
+from offline_mig.cli.edit_commands import recover, undo
 from offline_mig.cli.failure import Commands
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
@@ -62,6 +63,8 @@ def main() -> None:
 main.add_command(drivers)
 main.add_command(doctor)
 main.add_command(explain)
+main.add_command(undo)
+main.add_command(recover)
 
 
 @main.command()

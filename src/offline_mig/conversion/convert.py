@@ -20,6 +20,7 @@ from offline_mig.conversion.examination import (
     examined_volume,
     locate_windows,
     read_source,
+    readable_hives,
     source_images,
     with_found_firmware,
 )
@@ -50,7 +51,6 @@ from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
 from offline_mig.targets.identity import FALLBACK_NAME, machine_name
 from offline_mig.targets.libvirt import domain_xml
-from offline_mig.windows.hive import Hive, HiveName
 
 #: Bytes that the overlay and qcow2 metadata may take beside the converted disk.
 _OVERLAY_ALLOWANCE = 128 * 1024 * 1024
@@ -304,7 +304,7 @@ def _propose(
             blocks=(*wanted.blocks, *agents.plan.blocks),
             notes=(*wanted.notes, *cabinet_notes),
         )
-        guest = OpenGuest(files, _readable_hives(facts))
+        guest = OpenGuest(files, readable_hives(facts))
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
         return Proposal(facts, drivers, agents, wanted, pending, diff)
@@ -319,11 +319,6 @@ def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> 
         *proposal.drivers.notes,
         *proposal.agents.notes,
     )
-
-
-def _readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:
-    hives = (facts.system, facts.software, facts.drivers)
-    return {HiveName(hive.name): hive for hive in hives if isinstance(hive, Hive)}
 
 
 def _operate(disks: GuestDisks, volume: SystemVolume, proposal: Proposal) -> Journal:

@@ -23,6 +23,7 @@ from offline_mig.surgery.system_volume import (
     read_layout,
     require_clean,
 )
+from offline_mig.windows.hive import Hive, HiveName
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ def examined_volume(
         yield files, examine(files, volume.root, Path(scratch))
 
 
+def readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:
+    """Return the hives that the facts were gathered from, as long as their volume is mounted."""
+    hives = (facts.system, facts.software, facts.drivers)
+    return {HiveName(hive.name): hive for hive in hives if isinstance(hive, Hive)}
+
+
 def source_images(machine: Machine) -> tuple[OpenedDisk, ...]:
     """Return the machine's own disk images, to be opened read-only."""
     return tuple(
@@ -91,10 +98,13 @@ def _boots_by_uefi_only(layout: DiskLayout) -> bool:
 
 
 def read_source(source: Path) -> Machine:
-    """Return the machine that the user named; raises SourceUnreadableError, SourceUnsafeError.
+    """Return the machine that the user named; raises SourceUnreadableError, SourceUnsafeError."""
+    require_text_name(source)
+    return read_machine(source)
 
-    A name that is no text is refused: neither XML nor JSON could hold it.
-    """
+
+def require_text_name(source: Path) -> None:
+    """Raise SourceUnreadableError for a name that is no text, which XML and JSON could not hold."""
     try:
         str(source).encode()
     except UnicodeEncodeError as error:
@@ -102,7 +112,6 @@ def read_source(source: Path) -> Machine:
             f"The source's name is not valid UTF-8: {os.fsencode(source)!r}.",
             "Rename it, or give it by a symbolic link.",
         ) from error
-    return read_machine(source)
 
 
 def inspect_guest(source: Path, engine: Engine, system_partition: str | None = None) -> Examination:

@@ -77,6 +77,11 @@ def volume_kind(boot_sector: bytes) -> VolumeKind:
     return VolumeKind.OTHER
 
 
+def serial_number(boot_sector: bytes) -> str:
+    """Return the serial number of an NTFS volume, 16 hexadecimal digits in the order stored."""
+    return boot_sector[72:80].hex()
+
+
 def cluster_size(boot_sector: bytes) -> int:
     """Return the size of a cluster in bytes, as the boot sector of an NTFS volume says it."""
     sector_size, factor = struct.unpack_from("<HB", boot_sector, 11)

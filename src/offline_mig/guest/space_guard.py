@@ -25,7 +25,7 @@ def filled_up(folder: Path) -> OutputRefusedError:
     """Return the error for an overlay in ``folder`` that cannot grow any more."""
     return OutputRefusedError(
         f"The disk with {folder} filled up during the operation.",
-        "Free some space or choose another folder with -o; nothing was left behind.",
+        "Free some space there or work in another folder; nothing was left behind.",
     )
 
 

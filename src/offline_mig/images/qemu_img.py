@@ -121,6 +121,12 @@ def rebase_unsafe(overlay: Path, backing: Path, backing_format: DiskFormat) -> N
     run(["qemu-img", *arguments, overlay], timeout=_METADATA_TIMEOUT)
 
 
+def rebase_onto_name(overlay: Path, name: str, backing_format: DiskFormat) -> None:
+    """Name a backing file in ``overlay`` that need not be there yet, relative to its folder."""
+    arguments = ("rebase", "-q", "-u", "-f", "qcow2", "-b", name, "-F", backing_format)
+    _writing(overlay, "qemu-img", *arguments, overlay)
+
+
 def commit(overlay: Path) -> None:
     """Write what ``overlay`` holds into its backing file; raises as ``convert`` does."""
     _writing(overlay, "qemu-img", "commit", "-q", "-f", "qcow2", "-d", overlay)
@@ -156,6 +162,6 @@ def _writing(
         if "No space left on device" in error.message or "Disk quota exceeded" in error.message:
             raise OutputRefusedError(
                 f"The disk filled up while {target.name} was written in {target.parent}.",
-                "Free some space or choose another folder with -o; nothing was left behind.",
+                "Free some space there or work in another folder; nothing was left behind.",
             ) from error
         raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
+from offline_mig.images.image_lock import refuse_in_use
 from offline_mig.machine import DiskFormat, DiskImage
 from offline_mig.sources.disk_format import HEAD, recognise
 from offline_mig.sources.file_access import open_file, shown, stat_regular_file, unreadable
@@ -58,6 +59,7 @@ def examine_disk_image(path: Path, image_format: DiskFormat | None = None) -> Ex
     files = tuple(dict.fromkeys(file for layer in layers for file in layer.files))
     for file in files:
         refuse_locked(file)
+        refuse_in_use(file)
     notes = [note for layer in layers for note in layer.notes]
     if len(layers) > 1:
         below = ", ".join(

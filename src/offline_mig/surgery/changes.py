@@ -162,6 +162,11 @@ class WriteFile:
         """The SHA-256 of the content, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def written(self) -> WrittenFile:
+        """The change as it is remembered, without the content."""
+        return WrittenFile(self.path, len(self.content), self.sha256, self.origin, self.reason)
+
     def is_done(self, guest: OpenGuest) -> bool:
         """Tell whether the guest is already so."""
         return self.before(guest).content == self.content
@@ -193,6 +198,20 @@ class WriteFile:
         guest.files.delete(self.path)
         for directory in reversed(before.created_directories):
             guest.files.delete(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file that was written, as a journal remembers it: ``size`` in bytes, hash of the content.
+
+    ``sha256`` is in hexadecimal.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    origin: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,3 +250,13 @@ class ReplayLogs:
 RegistryChange = SetValue | CreateKey | DeleteKey
 Change = RegistryChange | ReplayLogs | WriteFile
 Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore
+
+
+def subject(change: Change | WrittenFile) -> str:
+    """Return what a change is about: a file, a key, or a value in it."""
+    if isinstance(change, WriteFile | WrittenFile):
+        return change.path
+    if isinstance(change, ReplayLogs):
+        return f"{change.path} with its logs"
+    value = f" {change.name!r}" if isinstance(change, SetValue) else ""
+    return f"{change.hive}\\{change.key}{value}"

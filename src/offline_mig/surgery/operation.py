@@ -22,6 +22,7 @@ from offline_mig.surgery.changes import (
     SetValue,
     ValueBefore,
     WriteFile,
+    subject,
 )
 from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.plan import Plan
@@ -108,7 +109,7 @@ def verify_plan(
         hive.require_readable()
     missing = [change for change in plan if not change.is_done(guest)]
     if missing:
-        shown = "; ".join(_name(change) for change in missing[:5])
+        shown = "; ".join(subject(change) for change in missing[:5])
         raise VerificationError(
             f"{len(missing)} of {len(plan)} changes do not read back from the image: {shown}.",
             "Nothing was published. Please report this with the output of --dry-run --json.",
@@ -134,12 +135,3 @@ def _write_back(
         Hive(edited, name).require_readable()
         guest.files.write(hive_files[name], edited.read_bytes())
         shutil.move(edited, scratch / name.value)
-
-
-def _name(change: Change) -> str:
-    if isinstance(change, WriteFile):
-        return change.path
-    if isinstance(change, ReplayLogs):
-        return f"{change.path} with its logs"
-    value = f" {change.name!r}" if isinstance(change, SetValue) else ""
-    return f"{change.hive}\\{change.key}{value}"

@@ -20,6 +20,7 @@ from offline_mig.surgery.changes import (
     SetValue,
     ValueBefore,
     WriteFile,
+    WrittenFile,
 )
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.plan import Plan, PlanBlock
@@ -35,7 +36,7 @@ def plan_record(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def change_record(change: Change) -> dict[str, Any]:
+def change_record(change: Change | WrittenFile) -> dict[str, Any]:
     """Return a change as plain data."""
     match change:
         case SetValue():
@@ -64,10 +65,12 @@ def change_record(change: Change) -> dict[str, Any]:
                 "reason": change.reason,
             }
         case WriteFile():
+            return change_record(change.written)
+        case WrittenFile():
             return {
                 "change": "write-file",
                 "path": change.path,
-                "size": len(change.content),
+                "size": change.size,
                 "sha256": change.sha256,
                 "origin": change.origin,
                 "reason": change.reason,
@@ -79,10 +82,12 @@ def journal_record(journal: Journal) -> list[dict[str, Any]]:
 
     Old hives are packed (zlib) as well.
     """
-    return [
-        {**change_record(entry.change), "before": _before_record(entry.before)}
-        for entry in journal.entries
-    ]
+    return [entry_record(entry.change, entry.before) for entry in journal.entries]
+
+
+def entry_record(change: Change | WrittenFile, before: Before | None) -> dict[str, Any]:
+    """Return a change and what was there before it as plain data."""
+    return {**change_record(change), "before": None if before is None else _before_record(before)}
 
 
 def value_record(value: RegistryValue | None) -> dict[str, Any] | None:

@@ -1,0 +1,204 @@
+"""Editing an image in place: plan, work on an overlay, verify, write a journal, commit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from offline_mig import __version__
+from offline_mig.conversion.edit import Edit, examine_at_rest, open_edit, opened_image
+from offline_mig.conversion.examination import examined_volume, locate_windows, readable_hives
+from offline_mig.conversion.journal_file import refuse_existing_journal
+from offline_mig.conversion.progress import Progress
+from offline_mig.errors import OutputRefusedError
+from offline_mig.guest.engine import Engine, GuestDisks
+from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.ntfs import serial_number
+from offline_mig.machine import DiskImage
+from offline_mig.sources.disk_image import ExaminedImage
+from offline_mig.surgery.changes import OpenGuest, WriteFile
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.operation import apply_plan, verify_plan
+from offline_mig.surgery.plan import Plan
+from offline_mig.surgery.record import diff_lines
+from offline_mig.surgery.stored_journal import (
+    EditedHive,
+    EditedImage,
+    StoredJournal,
+    edited_hive,
+    stored_entries,
+)
+from offline_mig.surgery.system_volume import SystemVolume
+from offline_mig.windows.hive import MAX_HIVE_SIZE, HiveName
+
+#: Decides what is to be changed, with the system volume mounted read-only.
+PlanMaker = Callable[[GuestFacts, GuestFilesystem, GuestDisks, SystemVolume], Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class InPlaceOptions:
+    """How an image is to be edited.
+
+    ``journal`` is where to write the journal, None for beside the image. Without ``commit`` the
+    image stays as it is and the overlay is left for a boot to try it out.
+    """
+
+    journal: Path | None = None
+    commit: bool = True
+    dry_run: bool = False
+    system_partition: str | None = None
+
+
+@dataclass(frozen=True)
+class InPlaceResult:
+    """What an edit came to.
+
+    ``wanted`` is the whole plan, ``pending`` what of it the guest was not already and what was
+    therefore done, unless it was a dry run; ``diff`` shows the latter. ``journal`` is the file to
+    undo it with, None when nothing was changed. ``overlay`` is there where the changes were not
+    committed, and ``commit_command`` does that later.
+    """
+
+    image: DiskImage
+    volume: SystemVolume
+    facts: GuestFacts
+    wanted: Plan
+    pending: Plan
+    diff: tuple[str, ...]
+    journal: Path | None = None
+    overlay: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def commit_command(self) -> str | None:
+        """What to type to bring a left overlay into its image."""
+        if self.overlay is None:
+            return None
+        name = shlex.quote(str(self.overlay))
+        return f"qemu-img commit -f qcow2 -d {name} && rm {name}"
+
+
+def edit_in_place(
+    image: Path,
+    engine: Engine,
+    plan_maker: PlanMaker,
+    options: InPlaceOptions,
+    progress: Progress,
+) -> InPlaceResult:
+    """Change the guest in a powered-off disk image as ``plan_maker`` says.
+
+    Raises OfflineMigError. Unless the error says that the changes count already, the image is as
+    it was and nothing is left beside it.
+    """
+    refuse_existing_journal(options.journal)
+    if options.dry_run:
+        return _rehearse(image, engine, plan_maker, options, progress)
+    with open_edit(image, progress) as edit:
+        left_overlay = None if options.commit else _free_overlay_name(edit.image.path)
+        progress.step("Opening the guest")
+        with locate_windows(
+            engine, (edit.overlay,), writable=True, system_partition=options.system_partition
+        ) as (disks, _, volume):
+            progress.step("Planning")
+            result = _planned(edit.examined, disks, volume, plan_maker)
+            if not len(result.pending):
+                return result
+            progress.step(f"Operating: {len(result.pending)} changes")
+            journal = _operate(disks, volume, result, edit)
+        if engine.quick:
+            # Once more from the overlay itself, as whoever opens it next will find it.
+            with (
+                engine.open((edit.overlay,), writable=False) as disks,
+                disks.mount(volume.disk, volume.partition, writable=False) as files,
+                tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+            ):
+                verify_plan(result.wanted, files, result.facts.hive_files, Path(scratch))
+        progress.step("Writing the changes into the image" if options.commit else "Finishing")
+        journal_file = edit.keep_journal(journal, options.journal)
+        if left_overlay is None:
+            edit.commit()
+        else:
+            edit.leave_overlay(left_overlay)
+        return replace(result, journal=journal_file, overlay=left_overlay)
+
+
+def _rehearse(
+    image: Path,
+    engine: Engine,
+    plan_maker: PlanMaker,
+    options: InPlaceOptions,
+    progress: Progress,
+) -> InPlaceResult:
+    examined = examine_at_rest(image)
+    progress.step("Opening the guest")
+    with locate_windows(
+        engine,
+        (opened_image(examined),),
+        writable=False,
+        system_partition=options.system_partition,
+    ) as (disks, _, volume):
+        progress.step("Planning")
+        return _planned(examined, disks, volume, plan_maker)
+
+
+def _planned(
+    examined: ExaminedImage, disks: GuestDisks, volume: SystemVolume, plan_maker: PlanMaker
+) -> InPlaceResult:
+    with examined_volume(disks, volume) as (files, facts):
+        wanted = plan_maker(facts, files, disks, volume)
+        guest = OpenGuest(files, readable_hives(facts))
+        pending = wanted.pending(guest)
+        diff = tuple(diff_lines(pending, guest))
+    notes = (*disks.notes, *examined.notes, *volume.notes, *facts.notes, *wanted.notes)
+    return InPlaceResult(examined.image, volume, facts, wanted, pending, diff, notes=notes)
+
+
+def _operate(
+    disks: GuestDisks, volume: SystemVolume, result: InPlaceResult, edit: Edit
+) -> StoredJournal:
+    """Apply and verify what is pending, and return the journal of it."""
+    hive_files = result.facts.hive_files
+    touched = {c.hive for c in result.pending if not isinstance(c, WriteFile)}
+    old: dict[HiveName, bytes] = {}
+    hives: dict[HiveName, EditedHive] = {}
+    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
+        with disks.mount(volume.disk, volume.partition, writable=True) as files:
+            for name in sorted(touched):
+                old[name] = files.read(hive_files[name], limit=MAX_HIVE_SIZE)
+            journal = apply_plan(result.pending, files, hive_files, Path(scratch))
+        with disks.mount(volume.disk, volume.partition, writable=False) as files:
+            verify_plan(result.wanted, files, hive_files, Path(scratch))
+            for name, content in old.items():
+                path = hive_files[name]
+                hives[name] = edited_hive(path, content, files.read(path, limit=MAX_HIVE_SIZE))
+    return StoredJournal(
+        identity=edit.identity,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        image=EditedImage(
+            path=str(edit.image.path),
+            format=edit.image.format,
+            virtual_size=disks.size(volume.disk),
+            choice=volume.choice,
+            volume_start=volume.partition.start,
+            volume_size=volume.partition.size,
+            volume_serial=serial_number(disks.read(volume.disk, volume.partition.start, 512)),
+        ),
+        hives=hives,
+        entries=stored_entries(journal),
+    )
+
+
+def _free_overlay_name(image: Path) -> Path:
+    overlay = image.with_name(f"{image.name}.offline-mig.qcow2")
+    if os.path.lexists(overlay):
+        raise OutputRefusedError(
+            f"{overlay} is in the way: the overlay would get this name.",
+            "Commit it or delete it, or move it away, then try again.",
+        )
+    return overlay

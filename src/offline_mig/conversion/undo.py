@@ -1,0 +1,106 @@
+"""Undoing an edit by its journal, in place like the edit itself."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from offline_mig.conversion.edit import examine_at_rest, open_edit, opened_image
+from offline_mig.conversion.journal_file import read_journal
+from offline_mig.conversion.progress import Progress
+from offline_mig.errors import GuestRefusedError
+from offline_mig.guest.engine import Engine, GuestDisks
+from offline_mig.guest.ntfs import serial_number
+from offline_mig.surgery.stored_journal import StoredJournal
+from offline_mig.surgery.system_volume import (
+    SystemVolume,
+    find_system_volume,
+    read_layout,
+    require_clean,
+)
+from offline_mig.surgery.undo import UndoPlan, apply_undo, plan_undo, verify_undo
+
+
+@dataclass(frozen=True)
+class UndoResult:
+    """What an undo came to, or in a dry run would come to."""
+
+    image: Path
+    journal: StoredJournal
+    plan: UndoPlan
+    dry_run: bool
+    notes: tuple[str, ...] = ()
+
+
+def undo_edit(
+    image: Path, journal_file: Path, engine: Engine, progress: Progress, *, dry_run: bool = False
+) -> UndoResult:
+    """Put back what the edit of ``journal_file`` changed in ``image``.
+
+    What has changed since is left alone and listed in the plan. Raises OfflineMigError; then the
+    image is as it was, unless the error says otherwise.
+    """
+    journal = read_journal(journal_file)
+    if dry_run:
+        examined = examine_at_rest(image)
+        progress.step("Opening the guest")
+        with engine.open((opened_image(examined),), writable=False) as disks:
+            volume = _volume_of(journal, disks, image)
+            progress.step("Planning")
+            plan = _planned(journal, disks, volume)
+            return UndoResult(image, journal, plan, dry_run, disks.notes)
+    with open_edit(image, progress) as edit:
+        progress.step("Opening the guest")
+        with engine.open((edit.overlay,), writable=True) as disks:
+            volume = _volume_of(journal, disks, image)
+            progress.step("Planning")
+            plan = _planned(journal, disks, volume)
+            result = UndoResult(image, journal, plan, dry_run, disks.notes)
+            if not plan.files:
+                return result
+            progress.step(f"Putting back {len(plan.files)} files")
+            with disks.mount(volume.disk, volume.partition, writable=True) as files:
+                kept = apply_undo(plan, files)
+            with disks.mount(volume.disk, volume.partition, writable=False) as files:
+                verify_undo(plan, files)
+        if engine.quick:
+            # Once more from the overlay itself, as whoever opens it next will find it.
+            with (
+                engine.open((edit.overlay,), writable=False) as disks,
+                disks.mount(volume.disk, volume.partition, writable=False) as files,
+            ):
+                verify_undo(plan, files)
+        progress.step("Writing the changes into the image")
+        edit.commit()
+        return replace(result, plan=replace(plan, left_alone=(*plan.left_alone, *kept)))
+
+
+def _planned(journal: StoredJournal, disks: GuestDisks, volume: SystemVolume) -> UndoPlan:
+    with (
+        tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+        disks.mount(volume.disk, volume.partition, writable=False) as files,
+    ):
+        return plan_undo(journal, files, Path(scratch))
+
+
+def _volume_of(journal: StoredJournal, disks: GuestDisks, image: Path) -> SystemVolume:
+    """Return the volume that the journal is about; raises GuestRefusedError if it is not here."""
+    known = journal.image
+    layout = read_layout(disks, 1)
+    found = [
+        partition
+        for partition in layout.tables[0].partitions
+        if (partition.start, partition.size) == (known.volume_start, known.volume_size)
+        and serial_number(disks.read(0, partition.start, 512)) == known.volume_serial
+    ]
+    if disks.size(0) != known.virtual_size or not found:
+        raise GuestRefusedError(
+            f"The journal is of another image: of {known.path}, a disk of {known.virtual_size} "
+            f"bytes with Windows on a volume with the serial number {known.volume_serial}. "
+            f"{image} has {disks.size(0)} bytes, and no such volume at that place.",
+            "Give the journal that was written when this image was edited.",
+        )
+    volume = find_system_volume(disks, layout, known.choice)
+    require_clean(disks, volume)
+    return volume
