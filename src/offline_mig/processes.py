@@ -120,7 +120,10 @@ def _failed(command: Sequence[str], code: int, stdout: str, stderr: str) -> Tool
 
 
 def run_to_its_end(
-    argv: Sequence[str | os.PathLike[str]], *, pass_fds: Sequence[int] = ()
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run ``argv`` to its end, be it that this program is told to end, or killed.
 
@@ -138,7 +141,7 @@ def run_to_its_end(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C"},
+                env={**os.environ, **(environment or {}), "LC_ALL": "C"},
                 pass_fds=tuple(pass_fds),
                 start_new_session=True,
             )

@@ -13,6 +13,7 @@ from offline_mig.errors import SourceUnreadableError
 from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.partition_table import TableKind
+from offline_mig.images.edit_files import EditFiles
 from offline_mig.machine import Firmware, Machine
 from offline_mig.sources.machine_source import read_machine
 from offline_mig.surgery.facts import GuestFacts, examine
@@ -100,6 +101,12 @@ def _boots_by_uefi_only(layout: DiskLayout) -> bool:
 def read_source(source: Path) -> Machine:
     """Return the machine that the user named; raises SourceUnreadableError, SourceUnsafeError."""
     require_text_name(source)
+    if not source.exists() and EditFiles(source.resolve()).base_is_aside:
+        raise SourceUnreadableError(
+            f"An edit of {source} was interrupted while its changes were being written, and the "
+            "image has not got its name back yet.",
+            f"Run 'offline-mig recover {source}'.",
+        )
     return read_machine(source)
 
 

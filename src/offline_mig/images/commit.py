@@ -35,7 +35,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from offline_mig.errors import OfflineMigError, OutputRefusedError, ToolFailedError
+from offline_mig.errors import (
+    HostNotReadyError,
+    OfflineMigError,
+    OutputRefusedError,
+    ToolFailedError,
+)
 from offline_mig.images import qemu_img
 from offline_mig.images.edit_files import (
     EditFiles,
@@ -67,10 +72,14 @@ def commit_edit(
     _require_space(files)
     _set_aside(files, image_format)
     release()
-    command = [sys.executable, "-m", __name__, str(files.image), str(claim)]
+    # -P: whatever lies in the current folder is no module of this program.
+    command = [sys.executable, "-P", "-m", __name__, str(files.image), str(claim)]
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths)}
     try:
-        told = json.loads(run_to_its_end(command, pass_fds=[claim]).stdout)
-    except (ToolFailedError, ValueError) as error:
+        done = run_to_its_end(command, pass_fds=[claim], environment=environment)
+        told = json.loads(done.stdout)
+    except (HostNotReadyError, ToolFailedError, ValueError) as error:
         raise _not_through(files, str(error)) from error
     if told is not None:
         kind = OutputRefusedError if told["full"] else ToolFailedError
