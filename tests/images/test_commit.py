@@ -68,7 +68,7 @@ def test_cut_off_before_the_change_counts(bench: EditedImage) -> None:
     journal = bench.folder / "journal.json"
     with bench.claim(journal):
         bench.make_overlay()
-        journal.write_text(f'{{"identity": "{IDENTITY}"')
+        journal.write_text(f'{{"schema": "offline-mig/journal/1", "identity": "{IDENTITY}"')
         (bench.folder / f".journal.json.{IDENTITY}").write_text("half")
     assert bench.listed() > bench.names
     bench.require_done(bench.old)
@@ -142,22 +142,55 @@ def test_another_image_under_the_name_is_not_touched(bench: EditedImage) -> None
     bench.image.write_bytes(b"restored from a backup")
     before = {path.name: path.read_bytes() for path in bench.folder.iterdir()}
     with (
-        pytest.raises(OutputRefusedError, match="is not the image that was being edited"),
+        pytest.raises(OutputRefusedError, match="does not hold the changes"),
         claimed(bench.files) as claim,
     ):
         recover(bench.files, claim)
     assert {path.name: path.read_bytes() for path in bench.folder.iterdir()} == before
 
 
-def test_journal_of_another_edit_stays(bench_of: BenchOf) -> None:
+@pytest.mark.parametrize("planted", ["base", "overlay", "backing"])
+def test_planted_files_lead_nowhere(bench_of: BenchOf, planted: str) -> None:
+    """A folder from elsewhere may have such names in it from the beginning."""
+    bench = bench_of("disk.raw")
+    victim = bench.folder.parent / "victim.raw"
+    victim.write_bytes(bytes(8 * 1024 * 1024))
+    with bench.set_aside(linked=False):
+        pass
+    if planted == "backing":
+        qemu_img.rebase_onto_name(bench.files.overlay, str(victim), bench.format)
+    elif planted == "base":
+        bench.files.base.unlink()
+        bench.files.base.symlink_to(victim)
+    else:
+        bench.files.overlay.rename(bench.folder / "other")
+        bench.files.overlay.symlink_to(bench.folder / "other")
+    with (
+        pytest.raises(OutputRefusedError, match="does not hold the changes"),
+        claimed(bench.files) as claim,
+    ):
+        recover(bench.files, claim)
+    assert not victim.read_bytes().strip(b"\0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        IDENTITY,
+        '{"schema": "offline-mig/journal/1", "identity": "0"}',
+        f'"identity": "{IDENTITY}"',
+    ],
+)
+def test_only_the_journal_of_the_edit_goes(bench_of: BenchOf, content: str) -> None:
     bench = bench_of("disk.qcow2")
     journal = bench.folder / "journal.json"
-    journal.write_text('{"identity": "another"}')
+    journal.write_text(content)
     with bench.claim(journal):
         bench.make_overlay()
     bench.names.add(journal.name)
     bench.require_done(bench.old)
-    assert journal.read_text() == '{"identity": "another"}'
+    assert journal.read_text() == content
 
 
 @pytest.mark.parametrize("state", [b"", b"\0" * 100, b"{", b"[]", b'{"identity": 1, "journal": 2}'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from offline_mig.conversion.undo import UndoResult
+from offline_mig.sources.file_access import shown
 
 #: Changes that are named, of each kind, before the rest is only counted.
 _SHOWN = 20
@@ -34,6 +35,7 @@ def show_undo(done: UndoResult) -> None:
 
 def _show(lines: list[str]) -> None:
     for line in lines[:_SHOWN]:
-        click.echo(f"  {line}")
+        # It may quote what a guest has in its registry.
+        click.echo(f"  {shown(line)}")
     if len(lines) > _SHOWN:
         click.echo(f"  and {len(lines) - _SHOWN} more")

@@ -7,6 +7,7 @@ itself on its way out or the next one on this image; after, the next one carries
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.conversion.examination import require_text_name
-from offline_mig.conversion.journal_file import reserve_journal, write_journal
+from offline_mig.conversion.journal_file import write_journal
 from offline_mig.conversion.progress import Progress
 from offline_mig.errors import OutputRefusedError
 from offline_mig.guest.engine import OpenedDisk
@@ -29,7 +30,7 @@ from offline_mig.images.edit_files import (
 )
 from offline_mig.images.image_lock import kept_from_others
 from offline_mig.machine import DiskFormat, DiskImage
-from offline_mig.sources.disk_image import ExaminedImage
+from offline_mig.sources.disk_image import ExaminedImage, examine_disk_image
 from offline_mig.sources.editable_image import examine_for_editing
 from offline_mig.sources.file_access import stat_regular_file, unreadable
 from offline_mig.surgery.stored_journal import StoredJournal
@@ -60,9 +61,7 @@ class Edit:
 
         Returns its path, which is ``wanted`` or one beside the image.
         """
-        path = reserve_journal(self.image.path, wanted, self.write_state)
-        write_journal(journal, path)
-        return path
+        return write_journal(journal, self.image.path, wanted, self.write_state)
 
     def commit(self) -> None:
         """Make the overlay part of the image."""
@@ -95,7 +94,7 @@ def open_edit(image: Path, progress: Progress) -> Iterator[Edit]:
     """
     files = _edit_files(image)
     with claimed(files) as claim:
-        if recover(files, claim):
+        if _recover(files, claim):
             progress.note(f"An edit of {image} that was interrupted has been carried through.")
         examined = examine_for_editing(files.image)
         with ExitStack() as kept:
@@ -138,7 +137,15 @@ def recover_image(image: Path) -> bool:
     """
     files = _edit_files(image)
     with claimed(files) as claim:
-        return recover(files, claim)
+        return _recover(files, claim)
+
+
+def _recover(files: EditFiles, claim: int) -> bool:
+    if files.base_is_aside:
+        # It is about to be written, and came from elsewhere as likely as any other image.
+        tops = (files.image, files.overlay, files.base)
+        examine_disk_image(next(path for path in tops if os.path.lexists(path)))
+    return recover(files, claim)
 
 
 def _edit_files(image: Path) -> EditFiles:

@@ -17,12 +17,20 @@ _MAX_SIZE = 512 * 1024 * 1024
 _MAX_JOURNALS = 1000
 
 
-def reserve_journal(image: Path, wanted: Path | None, announce: Callable[[Path], None]) -> Path:
-    """Make sure of a name for a journal, by an empty file, and return its absolute path.
+def refuse_existing_journal(wanted: Path | None) -> None:
+    """Raise OutputRefusedError for a wanted journal that is there, before any work is done."""
+    if wanted is not None and os.path.lexists(wanted):
+        raise _exists(wanted)
 
-    Without a wish it is ``guest.qcow2.journal.json`` beside ``guest.qcow2``, or one with the next
-    free number. ``announce`` is told each name before it is tried. Raises OutputRefusedError when
-    the wanted file exists or cannot be written.
+
+def write_journal(
+    journal: StoredJournal, image: Path, wanted: Path | None, announce: Callable[[Path], None]
+) -> Path:
+    """Write a journal, whole and on stable storage, under a name that nothing has yet.
+
+    Without a wish that is ``guest.qcow2.journal.json`` beside ``guest.qcow2``, or one with the
+    next free number. ``announce`` is told each name before it is tried. Returns the absolute path.
+    Raises OutputRefusedError when the wanted file exists or cannot be written.
     """
     names = _names(image) if wanted is None else iter([wanted.absolute()])
     for path in names:
@@ -30,8 +38,7 @@ def reserve_journal(image: Path, wanted: Path | None, announce: Callable[[Path],
             continue
         announce(path)
         try:
-            # Only the owner: it has pieces of the registry in it.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            _write(path, draft_of(path, journal.identity), journal_json(journal).encode("ascii"))
         except FileExistsError as error:
             if wanted is None:
                 continue
@@ -40,7 +47,7 @@ def reserve_journal(image: Path, wanted: Path | None, announce: Callable[[Path],
             reason = error.strerror if isinstance(error, OSError) else error
             raise OutputRefusedError(
                 f"The journal cannot be written to {path}: {reason}.",
-                "Choose another place with --journal; nothing was changed.",
+                "Free some space, or choose another place with --journal; nothing was changed.",
             ) from error
         return path
     raise OutputRefusedError(
@@ -49,27 +56,29 @@ def reserve_journal(image: Path, wanted: Path | None, announce: Callable[[Path],
     )
 
 
-def refuse_existing_journal(wanted: Path | None) -> None:
-    """Raise OutputRefusedError for a wanted journal that is there, before any work is done."""
-    if wanted is not None and os.path.lexists(wanted):
-        raise _exists(wanted)
-
-
-def write_journal(journal: StoredJournal, path: Path) -> None:
-    """Write a journal whose name is reserved, whole and on stable storage or not at all."""
-    draft = draft_of(path, journal.identity)
+def _write(path: Path, draft: Path, content: bytes) -> None:
+    """Write a file that must not exist yet; it appears when it is whole, if names can be linked."""
     try:
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(journal_json(journal))
-        sync(draft)
-        draft.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        raise OutputRefusedError(
-            f"The journal cannot be written to {path}: {error.strerror}.",
-            "Free some space, or choose another place with --journal; nothing was changed.",
-        ) from error
+        _write_new(draft, content)
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            raise
+        except OSError:
+            # No links on this file system; the image is not changed before it is written, either.
+            _write_new(path, content)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    # Only the owner: it has pieces of the registry in it.
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_journal(path: Path) -> StoredJournal:

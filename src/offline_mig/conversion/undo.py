@@ -12,6 +12,7 @@ from offline_mig.conversion.progress import Progress
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks
 from offline_mig.guest.ntfs import serial_number
+from offline_mig.sources.file_access import shown
 from offline_mig.surgery.stored_journal import StoredJournal
 from offline_mig.surgery.system_volume import (
     SystemVolume,
@@ -96,8 +97,9 @@ def _volume_of(journal: StoredJournal, disks: GuestDisks, image: Path) -> System
     ]
     if disks.size(0) != known.virtual_size or not found:
         raise GuestRefusedError(
-            f"The journal is of another image: of {known.path}, a disk of {known.virtual_size} "
-            f"bytes with Windows on a volume with the serial number {known.volume_serial}. "
+            f"The journal is of another image: of {shown(known.path)}, a disk of "
+            f"{known.virtual_size} bytes with Windows on a volume with the serial number "
+            f"{known.volume_serial}. "
             f"{image} has {disks.size(0)} bytes, and no such volume at that place.",
             "Give the journal that was written when this image was edited.",
         )

@@ -30,6 +30,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,8 +56,9 @@ from offline_mig.processes import run_to_its_end
 
 #: Bytes that must be free beyond the size of the overlay: tables of the image that grow as well.
 _SPARE_SPACE = 4 * 1024 * 1024
-#: Where in a journal its identity stands, among the first fields.
+#: Where in a journal its schema and its identity stand: they are the first fields.
 _JOURNAL_HEAD = 4096
+_JOURNAL_SCHEMA = b'"schema": "offline-mig/journal/'
 
 
 def commit_edit(
@@ -171,16 +173,22 @@ def _carry_through(files: EditFiles, state: EditState | None) -> None:
 
 def _to_be_committed(files: EditFiles) -> Path | None:
     """Return the overlay whose changes the base may lack; None when it has them all."""
-    if os.path.lexists(files.image):
-        if _is_based_on(files.image, files.base.name):
-            return files.image
-        raise OutputRefusedError(
-            f"{files.image} is not the image that was being edited: that is {files.base.name} "
-            f"beside it, and its changes are in {files.overlay.name}.",
-            "Move away the one that you do not want (to keep this one, delete the other two), "
-            "then try again.",
-        )
-    return files.overlay if files.overlay.exists() else None
+    overlay = files.image if os.path.lexists(files.image) else files.overlay
+    if not os.path.lexists(overlay):
+        return None
+    # What was planted under these names, by whoever made the folder, could lead anywhere.
+    if all(map(_is_plain, (files.base, overlay))) and _is_based_on(overlay, files.base.name):
+        return overlay
+    raise OutputRefusedError(
+        f"{overlay} does not hold the changes of an edit that was interrupted, though "
+        f"{files.base.name} is beside it, as the image is while it takes changes in.",
+        f"See which of them is the image that you want, move the other one and "
+        f"{files.overlay.name} away, then try again.",
+    )
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _is_based_on(image: Path, name: str) -> bool:
@@ -188,7 +196,8 @@ def _is_based_on(image: Path, name: str) -> bool:
         head = stream.read(MAX_HEADER)
     if not head.startswith(MAGIC):
         return False
-    return parse_qcow2_header(head, str(image)).backing_file == f"./{name}"
+    header = parse_qcow2_header(head, str(image))
+    return header.backing_file == f"./{name}" and header.data_file is None
 
 
 def _drop(files: EditFiles, state: EditState | None) -> None:
@@ -206,8 +215,8 @@ def _drop_journal(journal: Path, identity: str) -> None:
     with suppress(FileNotFoundError):
         with journal.open("rb") as stream:
             head = stream.read(_JOURNAL_HEAD)
-        # An empty file only kept the name.
-        if not head or identity.encode() in head:
+        # It names any file at all, and only its own journal is to go.
+        if _JOURNAL_SCHEMA in head and f'"identity": "{identity}"'.encode() in head:
             journal.unlink()
 
 

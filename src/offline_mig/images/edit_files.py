@@ -15,6 +15,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ _PATIENCE = 5.0
 _PAUSE = 0.05
 #: Bytes of a state file that are read; names are far shorter.
 _STATE_LIMIT = 64 * 1024
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,33 +153,38 @@ def write_state(descriptor: int, state: EditState) -> None:
 def read_state(files: EditFiles) -> EditState | None:
     """Return what an edit said of itself; None when it had not come so far.
 
-    Raises SourceUnreadableError when the file makes no sense.
+    Raises SourceUnreadableError when the change counts and its file makes no sense.
     """
     try:
         with files.state.open("rb") as stream:
             text = stream.read(_STATE_LIMIT)
     except FileNotFoundError:
         return None
-    if not text.strip(b"\0"):
-        return None
+    state = _parsed(text)
+    # It is on stable storage before anything else is done: only where the change counts can it not
+    # be one that had just been begun.
+    if state is None and files.base_is_aside:
+        changes = files.image if files.image.exists() else files.overlay
+        raise SourceUnreadableError(
+            f"{files.state} is damaged: it is no record of an edit.",
+            f"The image is {files.base.name} beside it, and what was being changed is in "
+            f"{changes.name}; copy both, then bring them together with 'qemu-img commit'.",
+        )
+    return state
+
+
+def _parsed(text: bytes) -> EditState | None:
+    """Return the state that a file holds; None when it makes no sense."""
     try:
         record = json.loads(text)
-        journal = record["journal"]
-        return EditState(
-            str(record["identity"]),
+        identity, journal = record["identity"], record["journal"]
+        state = EditState(
+            identity,
             None if journal is None else Path(journal),
             tuple(Path(name) for name in record["files"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        # Written in one piece of some hundred bytes: a crash while it was leaves none of it, and
-        # no edit goes on before it is on stable storage.
-        if files.base_is_aside:
-            raise SourceUnreadableError(
-                f"{files.state} is damaged: it is no record of an edit.",
-                f"The image is {files.base.name} beside it, and what was being changed is in "
-                f"{(files.image if files.image.exists() else files.overlay).name}; copy both, "
-                "then bring them together with 'qemu-img commit'.",
-            ) from error
+        return state if _IDENTITY.fullmatch(identity) else None
+    except (ValueError, KeyError, TypeError):
         return None
 
 

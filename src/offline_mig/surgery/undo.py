@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offline_mig.errors import VerificationError
-from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
+from offline_mig.errors import GuestRefusedError, VerificationError
+from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.changes import (
     Before,
     CreateKey,
@@ -96,10 +96,11 @@ class _Undo:
             self._leave(changes, f"the hive {hive.path} is gone")
             return
         now = self._volume.read(hive.path, limit=MAX_HIVE_SIZE)
-        if digest(now) == hive.before:
+        found = digest(now)
+        if found == hive.before:
             self._already += len(changes)
             return
-        if digest(now) == hive.after:
+        if found == hive.after:
             old = restored(now, hive.old)
             if digest(old) != hive.before:
                 raise VerificationError(
@@ -126,7 +127,8 @@ class _Undo:
         """Plan for one file."""
         try:
             now = self._content(change.path)
-        except UnreadableFileError as error:
+        except GuestRefusedError as error:
+            # A link by now, or compressed, or far larger than what was written.
             self._left_alone.append(LeftAlone(change.path, error.message))
             return
         if now == before.content:
