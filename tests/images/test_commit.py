@@ -250,6 +250,20 @@ def test_state_file_is_no_way_out_of_the_folder(bench_of: BenchOf) -> None:
     assert victim.read_text() == "precious"
 
 
+def test_state_file_that_is_a_pipe(bench_of: BenchOf) -> None:
+    bench = bench_of("disk.raw")
+    os.mkfifo(bench.files.state)
+    with pytest.raises(OutputRefusedError, match="is no plain file"), claimed(bench.files):
+        pytest.fail("a pipe was taken")
+
+
+def test_state_that_somebody_removed(bench: EditedImage) -> None:
+    with bench.set_aside(linked=False):
+        pass
+    bench.files.state.unlink()
+    bench.require_done(bench.new)
+
+
 def test_machine_started_on_the_stand_in(bench_of: BenchOf) -> None:
     """The commit fails, everybody has the new disk, and it is carried through later."""
     bench = bench_of("disk.qcow2")

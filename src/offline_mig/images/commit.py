@@ -212,7 +212,7 @@ def _drop(files: EditFiles, state: EditState | None) -> None:
 
 def _drop_journal(journal: Path, identity: str) -> None:
     draft_of(journal, identity).unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
+    if journal.is_file():
         with journal.open("rb") as stream:
             head = stream.read(_JOURNAL_HEAD)
         # It names any file at all, and only its own journal is to go.
@@ -227,7 +227,8 @@ def draft_of(journal: Path, identity: str) -> Path:
 
 def sync(path: Path) -> None:
     """Have a file's content, or a folder's names, on stable storage."""
-    descriptor = os.open(path, os.O_RDONLY)
+    # Should it be a pipe that somebody put there, this does not wait for its other end.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         os.fsync(descriptor)
     finally:

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -120,6 +121,11 @@ def _locked(files: EditFiles) -> int:
             descriptor = os.open(files.state, flags, 0o600)
         except OSError as error:
             raise folder_refused(error, files.image) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OutputRefusedError(
+                f"{files.state} is in the way: it is no plain file.", "Remove it, then try again."
+            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -159,6 +165,9 @@ def read_state(files: EditFiles) -> EditState | None:
         with files.state.open("rb") as stream:
             text = stream.read(_STATE_LIMIT)
     except FileNotFoundError:
+        return None
+    if not text:
+        # Somebody tidied up; the image can be helped without it.
         return None
     state = _parsed(text)
     # It is on stable storage before anything else is done: only where the change counts can it not
