@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.catalogue import (
+    WINDOWS_7_PENDING_LOGS,
+    WINDOWS_10_PENDING_LOGS,
+    XP_PENDING_LOGS,
+)
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.memory_volume import MemoryVolume
 from fixtures.result import reglookup
@@ -16,9 +21,11 @@ from fixtures.small_edit import ADDED, REPLACED, small_plan
 from fixtures.windows_tree import system_volume
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
+from offline_mig.surgery.changes import ReplayLogs
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.journal_reader import parse_journal
 from offline_mig.surgery.operation import apply_plan
+from offline_mig.surgery.plan import Plan, PlanBlock
 from offline_mig.surgery.stored_journal import (
     EditedImage,
     StoredJournal,
@@ -28,19 +35,25 @@ from offline_mig.surgery.stored_journal import (
 )
 from offline_mig.surgery.undo import LeftAlone, UndoPlan, apply_undo, plan_undo, verify_undo
 from offline_mig.windows.hive import Hive, HiveName
+from offline_mig.windows.hive_recovery import needs_replay
 from offline_mig.windows.registry import RegistryValue
 
 
 class Bench:
     """A guest whose edit is journaled; ``before`` are its files as they were."""
 
-    def __init__(self, kind: GuestKind, scratch: Path) -> None:
+    def __init__(self, spec: GuestSpec, scratch: Path) -> None:
         self.scratch = scratch
-        self.volume = MemoryVolume(system_volume(GuestSpec(kind)))
+        self.volume = MemoryVolume(system_volume(spec))
         self.before = dict(self.volume.files)
         self.directories = set(self.volume.directories)
         self.facts: GuestFacts = examine(self.volume, self._root(), scratch)
         plan = small_plan(self.facts, self.volume, None, None)  # type: ignore[arg-type]
+        replays = (
+            ReplayLogs(name, replay.path, replay.source, replay.growth, "dirty")
+            for name, replay in self.facts.replays.items()
+        )
+        plan = Plan((PlanBlock("logs", tuple(replays)), *plan.blocks))
         hive_files = self.facts.hive_files
         work = scratch / "work"
         work.mkdir()
@@ -102,12 +115,12 @@ class Bench:
 
 @pytest.fixture(params=list(GuestKind))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    return Bench(request.param, tmp_path)
+    return Bench(GuestSpec(request.param), tmp_path)
 
 
 @pytest.fixture
 def xp(tmp_path: Path) -> Bench:
-    return Bench(GuestKind.XP, tmp_path)
+    return Bench(GuestSpec(GuestKind.XP), tmp_path)
 
 
 def test_everything_is_byte_for_byte_as_before(bench: Bench) -> None:
@@ -118,6 +131,33 @@ def test_everything_is_byte_for_byte_as_before(bench: Bench) -> None:
     assert set(plan.whole_hives) == {HiveName.SYSTEM, HiveName.SOFTWARE}
     assert len(plan.taken_back) == len(bench.journal.entries)
     assert (plan.left_alone, kept) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "spec", [XP_PENDING_LOGS, WINDOWS_7_PENDING_LOGS, WINDOWS_10_PENDING_LOGS], ids=lambda s: s.kind
+)
+def test_dirty_hive_is_dirty_again(spec: GuestSpec, tmp_path: Path) -> None:
+    bench = Bench(spec, tmp_path)
+    path = bench.facts.hive_files[HiveName.SYSTEM]
+    assert needs_replay(bench.before[path])
+    assert not needs_replay(bench.volume.read(path))
+    plan, _ = bench.undo()
+    assert bench.volume.files == bench.before
+    assert len(plan.taken_back) == len(bench.journal.entries)
+
+
+def test_logs_stay_replayed_where_windows_wrote_since(tmp_path: Path) -> None:
+    bench = Bench(WINDOWS_7_PENDING_LOGS, tmp_path)
+    bench.windows_runs(
+        HiveName.SYSTEM, rf"{bench.services}\disk", "New", RegistryValue.sz("of Windows")
+    )
+    plan, _ = bench.undo()
+    (left,) = plan.left_alone
+    assert "with its logs" in left.what
+    path = bench.facts.hive_files[HiveName.SYSTEM]
+    assert not needs_replay(bench.volume.read(path))
+    services = "/" + bench.services.replace("\\", "/")
+    assert f"{services}/added" not in bench.hive(HiveName.SYSTEM)
 
 
 def test_undoing_twice_changes_nothing(xp: Bench) -> None:

@@ -24,6 +24,7 @@ from offline_mig.surgery.changes import (
     FileBefore,
     KeyBefore,
     RegistryChange,
+    ReplayLogs,
     SetValue,
     ValueBefore,
     WrittenFile,
@@ -175,6 +176,8 @@ def _digest(record: Mapping[str, Any], name: str) -> Digest:
 
 def _entry(record: Mapping[str, Any]) -> StoredEntry:
     kind = _text(record, "change")
+    if kind == "replay-logs":
+        return StoredEntry(_replay(record), None)
     before = _field(record, "before", dict)
     if kind == "write-file":
         written = WrittenFile(
@@ -203,6 +206,16 @@ def _entry(record: Mapping[str, Any]) -> StoredEntry:
         raise _DamagedError(f"the change {kind[:20]!r} is unknown")
     with _in("before"):
         return StoredEntry(change, _registry_before(before, change))
+
+
+def _replay(record: Mapping[str, Any]) -> ReplayLogs:
+    return ReplayLogs(
+        hive=_choice(HiveName, _text(record, "hive")),
+        path=_path(record, "path"),
+        source=_text(record, "source"),
+        growth=_number(record, "growth", MAX_HIVE_SIZE),
+        reason=_text(record, "reason"),
+    )
 
 
 def _registry_before(record: Mapping[str, Any], change: RegistryChange) -> Before:

@@ -11,11 +11,11 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
-from offline_mig.surgery.changes import Before, RegistryChange, WriteFile, WrittenFile
+from offline_mig.surgery.changes import Before, RegistryChange, ReplayLogs, WriteFile, WrittenFile
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.page_delta import PageDelta, difference, restored
 from offline_mig.surgery.record import entry_record
@@ -23,6 +23,9 @@ from offline_mig.windows.hive import HiveName
 
 #: Changes when the file's form does.
 SCHEMA = "offline-mig/journal/1"
+
+
+StoredChange: TypeAlias = RegistryChange | ReplayLogs | WrittenFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,13 @@ class EditedHive:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """A change and what was there before it."""
+    """A change and what was there before it.
 
-    change: RegistryChange | WrittenFile
-    before: Before
+    ``before`` is None for logs that were replayed: the old hive is kept as all of them are.
+    """
+
+    change: StoredChange
+    before: Before | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def stored_entries(journal: Journal) -> tuple[StoredEntry, ...]:
     return tuple(
         StoredEntry(
             entry.change.written if isinstance(entry.change, WriteFile) else entry.change,
-            entry.before,
+            None if isinstance(entry.change, ReplayLogs) else entry.before,
         )
         for entry in journal.entries
     )

@@ -15,19 +15,25 @@ from pathlib import Path
 from offline_mig.errors import GuestRefusedError, VerificationError
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.changes import (
-    Before,
     CreateKey,
     DeleteKey,
     FileBefore,
     KeyBefore,
-    RegistryChange,
+    ReplayLogs,
     SetValue,
     ValueBefore,
     WrittenFile,
     subject,
 )
+from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.page_delta import restored
-from offline_mig.surgery.stored_journal import EditedHive, StoredJournal, digest
+from offline_mig.surgery.stored_journal import (
+    EditedHive,
+    StoredChange,
+    StoredEntry,
+    StoredJournal,
+    digest,
+)
 from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName
 
 
@@ -88,9 +94,7 @@ class _Undo:
             left_alone=tuple(self._left_alone),
         )
 
-    def take_back_hive(
-        self, name: HiveName, hive: EditedHive, changes: list[tuple[RegistryChange, Before]]
-    ) -> None:
+    def take_back_hive(self, name: HiveName, hive: EditedHive, changes: list[StoredEntry]) -> None:
         """Plan for one hive; ``changes`` come last first."""
         if not self._volume.exists(hive.path):
             self._leave(changes, f"the hive {hive.path} is gone")
@@ -109,14 +113,13 @@ class _Undo:
                 )
             self._files[hive.path] = old
             self._whole_hives.append(name)
-            self._taken_back += [subject(change) for change, _ in changes]
+            self._taken_back += [subject(entry.change) for entry in changes]
             return
-        local = self._scratch / name.value
-        local.write_bytes(now)
-        opened = Hive(local, name, writable=True)
+        # Windows leaves a hive dirty on many a clean shutdown; what its logs hold is its own, too.
+        opened, _ = load_hive(self._volume, hive.path, name, self._scratch, writable=True)
         known = len(self._taken_back)
-        for change, before in changes:
-            self._note(change, _take_back(opened, change, before))
+        for entry in changes:
+            self._note(entry.change, _take_back(opened, entry))
         if len(self._taken_back) > known:
             edited = self._scratch / f"{name}.edited"
             opened.commit(edited)
@@ -148,7 +151,7 @@ class _Undo:
             return self._files[path]
         return self._volume.read(path) if self._volume.exists(path) else None
 
-    def _note(self, change: RegistryChange | WrittenFile, reason: str | None) -> None:
+    def _note(self, change: StoredChange, reason: str | None) -> None:
         """Note a change that is taken back (None), as before already ("") or left alone."""
         if reason is None:
             self._taken_back.append(subject(change))
@@ -157,8 +160,8 @@ class _Undo:
         else:
             self._already += 1
 
-    def _leave(self, changes: list[tuple[RegistryChange, Before]], reason: str) -> None:
-        self._left_alone += [LeftAlone(subject(change), reason) for change, _ in changes]
+    def _leave(self, changes: list[StoredEntry], reason: str) -> None:
+        self._left_alone += [LeftAlone(subject(entry.change), reason) for entry in changes]
 
 
 def plan_undo(journal: StoredJournal, volume: GuestFilesystem, scratch: Path) -> UndoPlan:
@@ -209,15 +212,18 @@ def verify_undo(plan: UndoPlan, volume: GuestFilesystem) -> None:
             )
 
 
-def _of_hive(journal: StoredJournal, name: HiveName) -> Iterator[tuple[RegistryChange, Before]]:
+def _of_hive(journal: StoredJournal, name: HiveName) -> Iterator[StoredEntry]:
     for entry in reversed(journal.entries):
         if not isinstance(entry.change, WrittenFile) and entry.change.hive is name:
-            yield entry.change, entry.before
+            yield entry
 
 
-def _take_back(hive: Hive, change: RegistryChange, before: Before) -> str | None:
+def _take_back(hive: Hive, entry: StoredEntry) -> str | None:
     """Take a change back in a hive that has others as well; as ``_Undo._note`` takes it."""
+    change, before = entry.change, entry.before
     match change, before:
+        case ReplayLogs(), None:
+            return "Windows would replay them as well, and has written to the hive since"
         case SetValue(), ValueBefore():
             return _take_back_value(hive, change, before)
         case CreateKey(), ValueBefore():
