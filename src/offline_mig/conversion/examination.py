@@ -101,13 +101,16 @@ def _boots_by_uefi_only(layout: DiskLayout) -> bool:
 def read_source(source: Path) -> Machine:
     """Return the machine that the user named; raises SourceUnreadableError, SourceUnsafeError."""
     require_text_name(source)
-    if not source.exists() and EditFiles(source.resolve()).base_is_aside:
-        raise SourceUnreadableError(
-            f"An edit of {source} was interrupted while its changes were being written, and the "
-            "image has not got its name back yet.",
-            f"Run 'offline-mig recover {source}'.",
-        )
-    return read_machine(source)
+    try:
+        return read_machine(source)
+    except SourceUnreadableError as error:
+        if EditFiles(Path(os.path.realpath(source))).base_is_aside:
+            raise SourceUnreadableError(
+                f"An edit of {source} was interrupted while its changes were being written, and "
+                "the image has not got its name back yet.",
+                f"Run 'offline-mig recover {source}'.",
+            ) from error
+        raise
 
 
 def require_text_name(source: Path) -> None:

@@ -85,7 +85,7 @@ class EditFiles:
     def _same(one: Path, other: Path) -> bool:
         try:
             return os.path.samestat(one.lstat(), other.lstat())
-        except FileNotFoundError:
+        except OSError:
             return False
 
 
