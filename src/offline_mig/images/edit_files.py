@@ -28,8 +28,8 @@ from offline_mig.errors import OutputRefusedError, SourceUnreadableError
 #: Seconds to wait for another run: one that was killed leaves a commit to its end behind it.
 _PATIENCE = 5.0
 _PAUSE = 0.05
-#: Bytes of a state file that are read; names are far shorter.
-_STATE_LIMIT = 64 * 1024
+#: Bytes of a state file that are read: a disk in thousands of pieces names them all.
+_STATE_LIMIT = 16 * 1024 * 1024
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 
 
