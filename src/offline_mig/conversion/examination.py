@@ -12,6 +12,7 @@ from pathlib import Path
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
 from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.guest.partition_table import TableKind
 from offline_mig.images.edit_files import EditFiles
 from offline_mig.machine import Firmware, Machine
@@ -64,6 +65,19 @@ def examined_volume(
         disks.mount(volume.disk, volume.partition, writable=False) as files,
     ):
         yield files, examine(files, volume.root, Path(scratch))
+
+
+@contextmanager
+def joined_volumes(
+    disks: GuestDisks, layout: DiskLayout, volume: SystemVolume, *, writable: bool
+) -> Iterator[JoinedVolumes]:
+    """Mount the system volume, and the others as they are named."""
+    place = (volume.disk, volume.partition)
+    with (
+        disks.mount(*place, writable=writable) as system,
+        JoinedVolumes(system, disks, layout.tables, place, writable=writable) as joined,
+    ):
+        yield joined
 
 
 def readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:

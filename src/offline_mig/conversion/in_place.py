@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from offline_mig import __version__
 from offline_mig.conversion.edit import Edit, examine_at_rest, open_edit, opened_image
-from offline_mig.conversion.examination import examined_volume, locate_windows, readable_hives
+from offline_mig.conversion.examination import (
+    examined_volume,
+    joined_volumes,
+    locate_windows,
+    readable_hives,
+)
 from offline_mig.conversion.journal_file import refuse_existing_journal
 from offline_mig.conversion.progress import Progress
 from offline_mig.errors import OutputRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks
-from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.guest.ntfs import serial_number
 from offline_mig.machine import DiskImage
 from offline_mig.sources.disk_image import ExaminedImage
 from offline_mig.surgery.changes import OpenGuest, WriteFile
 from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import diff_lines
@@ -33,11 +39,41 @@ from offline_mig.surgery.stored_journal import (
     edited_hive,
     stored_entries,
 )
-from offline_mig.surgery.system_volume import SystemVolume
+from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.windows.hive import MAX_HIVE_SIZE, HiveName
 
-#: Decides what is to be changed, with the system volume mounted read-only.
-PlanMaker = Callable[[GuestFacts, GuestFilesystem, GuestDisks, SystemVolume], Plan]
+
+@dataclass(frozen=True)
+class OpenedGuest:
+    """A guest as plans for it are made: opened, its system volume mounted read-only.
+
+    ``files`` are those of all its volumes; ``scratch`` is a folder that goes when the plan is made.
+    """
+
+    disks: GuestDisks
+    layout: DiskLayout
+    volume: SystemVolume
+    files: JoinedVolumes
+    facts: GuestFacts
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class PlannedEdit:
+    """What is to be changed. ``hive_files`` are the hives that it changes besides Windows' own."""
+
+    plan: Plan
+    hive_files: Mapping[HiveName, str] = field(default_factory=dict)
+
+
+#: Decides what is to be changed.
+PlanMaker = Callable[[OpenedGuest], PlannedEdit]
+#: Looks at a guest that was changed, before that counts; raises OfflineMigError to have none of it.
+Judge = Callable[[GuestDisks, DiskLayout, SystemVolume], None]
+
+
+def no_judge(_disks: GuestDisks, _layout: DiskLayout, _volume: SystemVolume) -> None:
+    """Let every edit pass that reads back as planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +97,7 @@ class InPlaceResult:
     ``wanted`` is the whole plan, ``pending`` what of it the guest was not already and what was
     therefore done, unless it was a dry run; ``diff`` shows the latter. ``journal`` is the file to
     undo it with, None when nothing was changed. ``overlay`` is there where the changes were not
-    committed, and ``commit_command`` does that later.
+    committed, and ``commit_command`` does that later. ``hive_files`` are all hives that were open.
     """
 
     image: DiskImage
@@ -73,6 +109,7 @@ class InPlaceResult:
     journal: Path | None = None
     overlay: Path | None = None
     notes: tuple[str, ...] = ()
+    hive_files: Mapping[HiveName, str] = field(default_factory=dict)
 
     @property
     def commit_command(self) -> str | None:
@@ -89,8 +126,9 @@ def edit_in_place(
     plan_maker: PlanMaker,
     options: InPlaceOptions,
     progress: Progress,
+    judge: Judge = no_judge,
 ) -> InPlaceResult:
-    """Change the guest in a powered-off disk image as ``plan_maker`` says.
+    """Change the guest in a powered-off disk image as ``plan_maker`` says and ``judge`` approves.
 
     Raises OfflineMigError. Unless the error says that the changes count already, the image is as
     it was and nothing is left beside it.
@@ -103,21 +141,22 @@ def edit_in_place(
         progress.step("Opening the guest")
         with locate_windows(
             engine, (edit.overlay,), writable=True, system_partition=options.system_partition
-        ) as (disks, _, volume):
+        ) as (disks, layout, volume):
             progress.step("Planning")
-            result = _planned(edit.examined, disks, volume, plan_maker)
+            result = _planned(edit.examined, disks, layout, volume, plan_maker)
             if not len(result.pending):
                 return result
             progress.step(f"Operating: {len(result.pending)} changes")
-            journal = _operate(disks, volume, result, edit)
+            journal = _operate(disks, layout, volume, result, edit)
+            judge(disks, layout, volume)
         if engine.quick:
             # Once more from the overlay itself, as whoever opens it next will find it.
             with (
                 engine.open((edit.overlay,), writable=False) as disks,
-                disks.mount(volume.disk, volume.partition, writable=False) as files,
+                joined_volumes(disks, layout, volume, writable=False) as files,
                 tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
             ):
-                verify_plan(result.wanted, files, result.facts.hive_files, Path(scratch))
+                verify_plan(result.wanted, files, result.hive_files, Path(scratch))
         progress.step("Writing the changes into the image" if options.commit else "Finishing")
         journal_file = edit.keep_journal(journal, options.journal)
         if left_overlay is None:
@@ -141,37 +180,63 @@ def _rehearse(
         (opened_image(examined),),
         writable=False,
         system_partition=options.system_partition,
-    ) as (disks, _, volume):
+    ) as (disks, layout, volume):
         progress.step("Planning")
-        return _planned(examined, disks, volume, plan_maker)
+        return _planned(examined, disks, layout, volume, plan_maker)
 
 
 def _planned(
-    examined: ExaminedImage, disks: GuestDisks, volume: SystemVolume, plan_maker: PlanMaker
+    examined: ExaminedImage,
+    disks: GuestDisks,
+    layout: DiskLayout,
+    volume: SystemVolume,
+    plan_maker: PlanMaker,
 ) -> InPlaceResult:
-    with examined_volume(disks, volume) as (files, facts):
-        wanted = plan_maker(facts, files, disks, volume)
-        guest = OpenGuest(files, readable_hives(facts))
+    place = (volume.disk, volume.partition)
+    with (
+        examined_volume(disks, volume) as (system, facts),
+        JoinedVolumes(system, disks, layout.tables, place, writable=False) as files,
+        tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+    ):
+        planned = plan_maker(OpenedGuest(disks, layout, volume, files, facts, Path(scratch)))
+        wanted = planned.plan
+        hives = readable_hives(facts)
+        for name, path in planned.hive_files.items():
+            hives[name], _ = load_hive(files, path, name, Path(scratch))
+        guest = OpenGuest(files, hives)
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
     notes = (*disks.notes, *examined.notes, *volume.notes, *facts.notes, *wanted.notes)
-    return InPlaceResult(examined.image, volume, facts, wanted, pending, diff, notes=notes)
+    return InPlaceResult(
+        examined.image,
+        volume,
+        facts,
+        wanted,
+        pending,
+        diff,
+        notes=notes,
+        hive_files={**facts.hive_files, **planned.hive_files},
+    )
 
 
 def _operate(
-    disks: GuestDisks, volume: SystemVolume, result: InPlaceResult, edit: Edit
+    disks: GuestDisks,
+    layout: DiskLayout,
+    volume: SystemVolume,
+    result: InPlaceResult,
+    edit: Edit,
 ) -> StoredJournal:
     """Apply and verify what is pending, and return the journal of it."""
-    hive_files = result.facts.hive_files
+    hive_files = result.hive_files
     touched = {c.hive for c in result.pending if not isinstance(c, WriteFile)}
     old: dict[HiveName, bytes] = {}
     hives: dict[HiveName, EditedHive] = {}
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
-        with disks.mount(volume.disk, volume.partition, writable=True) as files:
+        with joined_volumes(disks, layout, volume, writable=True) as files:
             for name in sorted(touched):
                 old[name] = files.read(hive_files[name], limit=MAX_HIVE_SIZE)
             journal = apply_plan(result.pending, files, hive_files, Path(scratch))
-        with disks.mount(volume.disk, volume.partition, writable=False) as files:
+        with joined_volumes(disks, layout, volume, writable=False) as files:
             verify_plan(result.wanted, files, hive_files, Path(scratch))
             for name, content in old.items():
                 path = hive_files[name]

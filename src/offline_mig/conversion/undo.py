@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offline_mig.conversion.edit import examine_at_rest, open_edit, opened_image
+from offline_mig.conversion.examination import joined_volumes
 from offline_mig.conversion.journal_file import read_journal
 from offline_mig.conversion.progress import Progress
 from offline_mig.errors import GuestRefusedError
@@ -15,6 +16,7 @@ from offline_mig.guest.ntfs import serial_number
 from offline_mig.sources.file_access import shown
 from offline_mig.surgery.stored_journal import StoredJournal
 from offline_mig.surgery.system_volume import (
+    DiskLayout,
     SystemVolume,
     find_system_volume,
     read_layout,
@@ -47,29 +49,29 @@ def undo_edit(
         examined = examine_at_rest(image)
         progress.step("Opening the guest")
         with engine.open((opened_image(examined),), writable=False) as disks:
-            volume = _volume_of(journal, disks, image)
+            layout, volume = _volume_of(journal, disks, image)
             progress.step("Planning")
-            plan = _planned(journal, disks, volume)
+            plan = _planned(journal, disks, layout, volume)
             return UndoResult(image, journal, plan, dry_run, disks.notes)
     with open_edit(image, progress) as edit:
         progress.step("Opening the guest")
         with engine.open((edit.overlay,), writable=True) as disks:
-            volume = _volume_of(journal, disks, image)
+            layout, volume = _volume_of(journal, disks, image)
             progress.step("Planning")
-            plan = _planned(journal, disks, volume)
+            plan = _planned(journal, disks, layout, volume)
             result = UndoResult(image, journal, plan, dry_run, disks.notes)
             if not plan.files:
                 return result
             progress.step(f"Putting back {len(plan.files)} files")
-            with disks.mount(volume.disk, volume.partition, writable=True) as files:
+            with joined_volumes(disks, layout, volume, writable=True) as files:
                 kept = apply_undo(plan, files)
-            with disks.mount(volume.disk, volume.partition, writable=False) as files:
+            with joined_volumes(disks, layout, volume, writable=False) as files:
                 verify_undo(plan, files)
         if engine.quick:
             # Once more from the overlay itself, as whoever opens it next will find it.
             with (
                 engine.open((edit.overlay,), writable=False) as disks,
-                disks.mount(volume.disk, volume.partition, writable=False) as files,
+                joined_volumes(disks, layout, volume, writable=False) as files,
             ):
                 verify_undo(plan, files)
         progress.step("Writing the changes into the image")
@@ -77,15 +79,19 @@ def undo_edit(
         return replace(result, plan=replace(plan, left_alone=(*plan.left_alone, *kept)))
 
 
-def _planned(journal: StoredJournal, disks: GuestDisks, volume: SystemVolume) -> UndoPlan:
+def _planned(
+    journal: StoredJournal, disks: GuestDisks, layout: DiskLayout, volume: SystemVolume
+) -> UndoPlan:
     with (
         tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
-        disks.mount(volume.disk, volume.partition, writable=False) as files,
+        joined_volumes(disks, layout, volume, writable=False) as files,
     ):
         return plan_undo(journal, files, Path(scratch))
 
 
-def _volume_of(journal: StoredJournal, disks: GuestDisks, image: Path) -> SystemVolume:
+def _volume_of(
+    journal: StoredJournal, disks: GuestDisks, image: Path
+) -> tuple[DiskLayout, SystemVolume]:
     """Return the volume that the journal is about; raises GuestRefusedError if it is not here."""
     known = journal.image
     layout = read_layout(disks, 1)
@@ -105,4 +111,4 @@ def _volume_of(journal: StoredJournal, disks: GuestDisks, image: Path) -> System
         )
     volume = find_system_volume(disks, layout, known.choice)
     require_clean(disks, volume)
-    return volume
+    return layout, volume

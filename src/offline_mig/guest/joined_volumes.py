@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, GuestFilesystem
 from offline_mig.guest.partition_table import SECTOR, Partition, PartitionTable
@@ -182,13 +181,6 @@ class JoinedVolumes:
         return self._mounted[name]
 
 
-def require_known_place(path: str) -> None:
-    """Refuse a path, such as a journal's, that names nothing that there can be.
-
-    Raises GuestRefusedError.
-    """
-    if not path.startswith("/") and _ELSEWHERE.fullmatch(path) is None:
-        raise GuestRefusedError(
-            f"{path!r} is no place in a guest.",
-            "Take the journal as offline-mig wrote it.",
-        )
+def is_known_place(path: str) -> bool:
+    """Tell whether a path, such as a journal's, has the form of a place in a guest."""
+    return path.startswith("/") or _ELSEWHERE.fullmatch(path) is not None

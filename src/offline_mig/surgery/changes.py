@@ -181,9 +181,11 @@ class WriteFile:
         """Make it so; returns what was there."""
         old = self.before(guest)
         created = []
-        parts = self.path.strip("/").split("/")[:-1]
+        # What is not on the system volume begins with the name of its own, see JoinedVolumes.
+        volume, _, below = self.path.partition("/")
+        parts = below.split("/")[:-1]
         for depth in range(1, len(parts) + 1):
-            directory = "/" + "/".join(parts[:depth])
+            directory = f"{volume}/{'/'.join(parts[:depth])}"
             if not guest.files.exists(directory):
                 guest.files.make_directory(directory)
                 created.append(directory)

@@ -1,6 +1,6 @@
 """Reading a journal's file back: every field is looked at, since a journal decides what is written.
 
-Nothing in a journal can reach beyond the guest's system volume: its paths are taken inside it.
+Nothing in a journal can reach beyond the guest: its paths are those of its volumes and sectors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from offline_mig.errors import SourceUnreadableError
+from offline_mig.guest.joined_volumes import is_known_place
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.changes import (
     Before,
@@ -283,9 +284,10 @@ def _path(record: Mapping[str, Any], name: str) -> str:
 
 
 def _checked_path(path: str) -> str:
-    parts = path.split("/")
-    if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
-        raise _DamagedError(f"{path[:60]!r} is no path inside the volume")
+    _, slash, below = path.partition("/")
+    parts = below.split("/") if slash else ()
+    if not is_known_place(path) or any(part in ("", ".", "..") for part in parts):
+        raise _DamagedError(f"{path[:60]!r} is no path inside the guest")
     if "\0" in path:
         raise _DamagedError("a path has a zero in it")
     return path
