@@ -66,3 +66,9 @@ class VerificationError(OfflineMigError):
     """Something that was written does not read back as planned; nothing was published."""
 
     exit_code = 10
+
+
+class NotMendedError(OfflineMigError):
+    """A repair after which the guest would still stop; nothing was changed."""
+
+    exit_code = 12

@@ -18,6 +18,7 @@ from offline_mig.cli.driver_commands import drivers
 from offline_mig.cli.edit_commands import recover, undo
 from offline_mig.cli.failure import Commands
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.cli.repair_command import repair_command
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.examination import inspect_guest
@@ -50,6 +51,7 @@ Exit codes:
   9    an external program failed
   10   something did not read back as written
   11   of doctor: it cannot be told whether the guest boots
+  12   of repair: what stops the guest cannot be mended; nothing was changed
   130  interrupted
 """
 
@@ -63,6 +65,7 @@ def main() -> None:
 main.add_command(drivers)
 main.add_command(doctor)
 main.add_command(explain)
+main.add_command(repair_command)
 main.add_command(undo)
 main.add_command(recover)
 

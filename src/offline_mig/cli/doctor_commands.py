@@ -10,8 +10,9 @@ import click
 
 from offline_mig.cli import doctor_screen
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.conversion.boot_question import BootQuestion, question_of
 from offline_mig.conversion.diagnosis_record import diagnosis_record
-from offline_mig.conversion.doctor import BootQuestion, diagnose, question_of
+from offline_mig.conversion.doctor import diagnose
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.diagnosis.boot_bus import BootBus
 from offline_mig.diagnosis.finding_page import every_kind, find_kind, finding_page

@@ -45,16 +45,29 @@ def show_diagnosis(found: Diagnosis) -> None:
 
 def show_verdict(verdict: Verdict) -> None:
     """Print a verdict, the chain of the boot, and every finding."""
-    word, colour = _VERDICTS[verdict.outcome]
-    stop = f" with STOP {verdict.stop}" if verdict.stop.startswith("0x0000") else ""
-    stop = stop or (f": {verdict.stop}" if verdict.stop else "")
-    click.secho(f"{word}{stop}", fg=colour, bold=True, nl=False)
-    click.echo(f"  (confidence: {verdict.confidence})")
+    show_outcome(verdict)
     click.echo()
     _show_chain(verdict)
     for finding in verdict.findings:
         click.echo()
         _show_finding(finding)
+
+
+def show_findings(verdict: Verdict) -> None:
+    """Print what was found, without what to do about it."""
+    show_outcome(verdict)
+    for finding in verdict.findings:
+        click.echo(f"  {finding.id}: {finding.detail}")
+    click.echo()
+
+
+def show_outcome(verdict: Verdict) -> None:
+    """Print a verdict in a line."""
+    word, colour = _VERDICTS[verdict.outcome]
+    stop = f" with STOP {verdict.stop}" if verdict.stop.startswith("0x0000") else ""
+    stop = stop or (f": {verdict.stop}" if verdict.stop else "")
+    click.secho(f"{word}{stop}", fg=colour, bold=True, nl=False)
+    click.echo(f"  (confidence: {verdict.confidence})")
 
 
 def _show_chain(verdict: Verdict) -> None:

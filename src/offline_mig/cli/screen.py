@@ -92,9 +92,8 @@ def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
     click.echo()
     pending = rehearsal.proposal.pending
     if len(pending):
-        for line in rehearsal.proposal.diff:
-            click.secho(line, fg=_colour(line))
-        click.echo(f"{_counted(pending)} would be changed; nothing was.")
+        show_diff(rehearsal.proposal.diff)
+        click.echo(f"{counted(pending)} would be changed; nothing was.")
     else:
         click.echo("Nothing would be changed: the guest has all of it already.")
     click.echo()
@@ -126,7 +125,7 @@ def show_conversion(done: Conversion) -> None:
         for block in report.pending.blocks:
             count = sum(1 for change in block.changes if change in applied)
             if count:
-                _row("changed" if first else "", f"{block.title}: {_plural(count, 'change')}")
+                _row("changed" if first else "", f"{block.title}: {plural(count, 'change')}")
                 first = False
     else:
         _row("changed", "nothing: the guest had all of it already")
@@ -174,6 +173,12 @@ def _show_windows(facts: GuestFacts) -> None:
     _row("device records", f"{record}, {', '.join(facts.control_sets.bootable)}")
 
 
+def show_diff(lines: Iterable[str]) -> None:
+    """Print the diff of a plan."""
+    for line in lines:
+        click.secho(line, fg=_colour(line))
+
+
 def show_notes(notes: Iterable[str]) -> None:
     """Print what else the user should know, each once."""
     unique = list(dict.fromkeys(notes))
@@ -188,15 +193,17 @@ def _row(label: str, text: str) -> None:
     click.echo(f"  {label:<{_LABEL_WIDTH}}{text}")
 
 
-def _counted(plan: Plan) -> str:
+def counted(plan: Plan) -> str:
+    """Return how much a plan changes, in words."""
     files = sum(isinstance(change, WriteFile) for change in plan)
     replays = sum(isinstance(change, ReplayLogs) for change in plan)
-    hives = f" {_plural(replays, 'hive')} with logs replayed," if replays else ""
+    hives = f" {plural(replays, 'hive')} with logs replayed," if replays else ""
     registry = len(plan) - files - replays
-    return f"{registry} registry values and keys,{hives} and {_plural(files, 'file')},"
+    return f"{registry} registry values and keys,{hives} and {plural(files, 'file')},"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """Return a number of things in words."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

@@ -103,8 +103,12 @@ def with_found_firmware(machine: Machine, layout: DiskLayout) -> Machine:
             note = "The source says BIOS, but the disks are laid out for UEFI; BIOS is kept."
             return replace(machine, notes=(*machine.notes, note))
         return machine
-    firmware = Firmware.UEFI if _boots_by_uefi_only(layout) else Firmware.BIOS
-    return replace(machine, firmware=firmware)
+    return replace(machine, firmware=found_firmware(layout))
+
+
+def found_firmware(layout: DiskLayout) -> Firmware:
+    """Return the firmware that disks are laid out for."""
+    return Firmware.UEFI if _boots_by_uefi_only(layout) else Firmware.BIOS
 
 
 def _boots_by_uefi_only(layout: DiskLayout) -> bool:

@@ -109,6 +109,11 @@ def tool_versions() -> dict[str, str]:
 
 def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) -> dict[str, Any]:
     """Return what was found in the guest as plain data."""
+    return {**guest_facts_record(facts, volume), "partition_tables": plain(layout.tables)}
+
+
+def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> dict[str, Any]:
+    """Return what was found on the guest's system volume as plain data."""
     system, control_set = facts.system, facts.control_sets.current
     system_root = facts.software.value(r"Microsoft\Windows NT\CurrentVersion", "SystemRoot")
     return {
@@ -116,7 +121,6 @@ def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) ->
         "system_partition": volume.choice,
         "windows_folder": facts.root,
         "system_root": system_root.as_text() if system_root else None,
-        "partition_tables": plain(layout.tables),
         "control_sets": plain(facts.control_sets),
         "driver_database": facts.has_driver_database,
         "realtime_is_universal": facts.realtime_is_universal,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts
 from offline_mig.errors import GuestRefusedError, ToolFailedError
-from offline_mig.guest.boot_sector import BOOT_CODE_SIZE, read_boot_sector
+from offline_mig.guest.boot_sector import BOOT_CODE_SIZE, BootLoader, read_boot_sector
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.partition_identity import PlacedPartition
@@ -58,7 +58,17 @@ def examine_start(
         started=None
         if place is None
         else _examine_started(disks, place, volume, files, windows, scratch, uefi=uefi),
+        loaders={} if uefi else _loaders(disks, layout.tables[volume.disk], volume.disk),
     )
+
+
+def _loaders(disks: GuestDisks, table: PartitionTable, disk: int) -> dict[int, BootLoader]:
+    """Return what the boot code of the primary partitions loads, by their numbers."""
+    sectors = {
+        partition.number: read_boot_sector(disks.read(disk, partition.start, BOOT_CODE_SIZE))
+        for partition in (table.mbr.partitions if table.mbr is not None else ())
+    }
+    return {number: sector.loader for number, sector in sectors.items() if sector is not None}
 
 
 def _started(table: PartitionTable, disk: int, *, uefi: bool) -> PlacedPartition | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from offline_mig.guest.boot_sector import BootSector
+from offline_mig.guest.boot_sector import BootLoader, BootSector
 from offline_mig.guest.partition_identity import PlacedPartition
 from offline_mig.guest.partition_table import PartitionTable
 from offline_mig.machine import Firmware
@@ -37,7 +38,8 @@ class StartFacts:
     ``first_disk`` is the disk that the firmware starts from, ``tables`` and ``sizes`` (in bytes)
     are those of all disks. ``windows`` is where Windows is and ``directory`` its directory
     (``/WINDOWS``), ``windows_files`` those of its boot files that are there. ``started`` is None
-    when the firmware finds no volume to go on with.
+    when the firmware finds no volume to go on with. ``loaders`` are what the boot code of the first
+    disk's primary partitions loads, by their numbers.
     """
 
     firmware: Firmware
@@ -48,6 +50,7 @@ class StartFacts:
     directory: str
     windows_files: frozenset[str]
     started: StartedVolume | None = None
+    loaders: Mapping[int, BootLoader] = field(default_factory=dict)
 
     @property
     def table(self) -> PartitionTable:

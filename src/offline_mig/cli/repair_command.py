@@ -1,0 +1,138 @@
+"""The command that mends a guest which would stop."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offline_mig.cli import doctor_screen, screen
+from offline_mig.cli.doctor_commands import BUS, DOMAIN, FIRMWARE, MACHINE, TRUSTED, boot_question
+from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.conversion.diagnosis_record import verdict_record
+from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.in_place import InPlaceOptions
+from offline_mig.conversion.repair import Repair, RepairOptions, repair
+from offline_mig.conversion.report import guest_facts_record, plain
+from offline_mig.surgery.record import plan_record
+
+
+@click.command("repair")
+@click.argument("image", type=PATH)
+@BUS
+@FIRMWARE
+@MACHINE
+@DOMAIN
+@TRUSTED
+@click.option(
+    "--drivers",
+    "driver_sources",
+    type=PATH,
+    multiple=True,
+    help="A virtio-win ISO or RPM, or a driver folder, for what the guest lacks; may be given "
+    "several times.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
+@click.option(
+    "--journal",
+    type=PATH,
+    help="Where to write what 'undo' needs. [default: a new file beside the image]",
+)
+@click.option(
+    "--no-commit",
+    is_flag=True,
+    help="Leave the image as it is and the changes in an overlay, for a boot to try them out.",
+)
+@SYSTEM_PARTITION
+@ENGINE
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@JSON
+def repair_command(
+    image: Path,
+    bus: str | None,
+    firmware: str | None,
+    machine: str | None,
+    domain: Path | None,
+    trusted: bool,
+    driver_sources: tuple[Path, ...],
+    dry_run: bool,
+    journal: Path | None,
+    no_commit: bool,
+    system_partition: str | None,
+    engine: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Mend the Windows in IMAGE so that it boots on a machine, in place and reversibly.
+
+    What 'doctor' finds is cleared, and the boot model asked again before anything counts: when it
+    says that the guest would still stop, nothing is changed.
+    """
+    options = RepairOptions(
+        boot_question(bus, firmware, machine, domain, trusted=trusted),
+        driver_sources,
+        InPlaceOptions(
+            journal=journal,
+            commit=not no_commit,
+            dry_run=dry_run,
+            system_partition=system_partition,
+        ),
+    )
+    progress = screen.Screen(quiet=quiet or as_json)
+    done = repair(image, options, choose_engine(EngineChoice(engine)), progress)
+    if as_json:
+        click.echo(json.dumps(_repair_record(done, dry_run), indent=2, ensure_ascii=False))
+    else:
+        _show(done, dry_run=dry_run)
+
+
+def _show(done: Repair, *, dry_run: bool) -> None:
+    result = done.result
+    click.secho(f"{result.image.path.name}: {screen.windows_name(result.facts.version)}", bold=True)
+    click.echo()
+    doctor_screen.show_findings(done.before)
+    pending = result.pending
+    if not len(pending):
+        click.echo("Nothing to mend: the guest boots as it is, by the boot model.")
+        screen.show_notes(result.notes)
+        return
+    if dry_run:
+        screen.show_diff(result.diff)
+        click.echo(f"{screen.counted(pending)} would be changed; nothing was.")
+        screen.show_notes(result.notes)
+        return
+    for block in pending.blocks:
+        click.echo(f"  mended: {block.title} ({screen.plural(len(block.changes), 'change')})")
+    click.echo()
+    if done.after is not None:
+        doctor_screen.show_outcome(done.after)
+    screen.show_notes(result.notes)
+    click.echo()
+    if result.overlay is not None:
+        click.echo(f"{result.image.path} is as it was; the changes are in {result.overlay}.")
+        click.echo("Boot that one to try them out. To keep them:")
+        click.echo(f"  {result.commit_command}")
+    if result.journal is not None:
+        where, how = shlex.quote(str(result.image.path)), shlex.quote(str(result.journal))
+        click.echo("To take it back:")
+        click.echo(f"  offline-mig undo {where} --journal {how}")
+
+
+def _repair_record(done: Repair, dry_run: bool) -> dict[str, Any]:
+    result = done.result
+    return {
+        "schema": "offline-mig/repair/1",
+        "dry_run": dry_run,
+        "image": plain(result.image.path),
+        "guest": guest_facts_record(result.facts, result.volume),
+        "before": verdict_record(done.before),
+        "after": None if done.after is None else verdict_record(done.after),
+        "driver": None if done.driver is None else done.driver.location,
+        "plan": plan_record(result.pending),
+        "journal": plain(result.journal),
+        "overlay": plain(result.overlay),
+        "notes": list(result.notes),
+    }

@@ -1,0 +1,159 @@
+"""Mending a guest that would stop, in place: the findings cleared, and the model asked again."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offline_mig.conversion.boot_examination import BootExamination, examine_boot
+from offline_mig.conversion.boot_question import BootQuestion
+from offline_mig.conversion.driver_choice import open_sources
+from offline_mig.conversion.examination import examined_volume
+from offline_mig.conversion.in_place import (
+    InPlaceOptions,
+    InPlaceResult,
+    OpenedGuest,
+    PlannedEdit,
+    edit_in_place,
+)
+from offline_mig.conversion.progress import Progress
+from offline_mig.diagnosis.boot_bus import BootBus
+from offline_mig.diagnosis.repair_plan import needs_package, plan_repair
+from offline_mig.diagnosis.start_examination import boot_store_path
+from offline_mig.diagnosis.start_repair import needed_contents, plan_start_repair
+from offline_mig.diagnosis.verdict import Outcome, Verdict, judge
+from offline_mig.drivers.media import DriverMedia
+from offline_mig.drivers.selection import choose_package, no_driver_error
+from offline_mig.errors import NotMendedError
+from offline_mig.guest.engine import Engine, GuestDisks
+from offline_mig.guest.joined_volumes import on_partition
+from offline_mig.machine import Firmware
+from offline_mig.surgery.conversion_plan import DriverSet, missing_files
+from offline_mig.surgery.driver_cabinet import take_from_cabinets
+from offline_mig.surgery.driver_install import PlacedDriver
+from offline_mig.surgery.plan import Plan
+from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.windows.hive import HiveName
+
+_PACKAGED = (BootBus.VIRTIO, BootBus.VIRTIO_SCSI)
+
+
+@dataclass(frozen=True)
+class RepairOptions:
+    """How a guest is to be mended: for which machine, with which driver sources."""
+
+    question: BootQuestion
+    drivers: tuple[Path, ...] = ()
+    in_place: InPlaceOptions = field(default_factory=InPlaceOptions)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair came to. ``after`` is None where nothing was changed."""
+
+    question: BootQuestion
+    examined: BootExamination
+    before: Verdict
+    result: InPlaceResult
+    driver: PlacedDriver | None
+    after: Verdict | None = None
+
+
+class _Mending:
+    """A repair while it is made: what was found before, and after."""
+
+    def __init__(self, options: RepairOptions, media: tuple[DriverMedia, ...]) -> None:
+        self._options = options
+        self._media = media
+        self.before: BootExamination | None = None
+        self.after: Verdict | None = None
+        self.driver: PlacedDriver | None = None
+
+    def plan(self, guest: OpenedGuest) -> PlannedEdit:
+        """Return what clears the findings of a guest."""
+        found = examine_boot(
+            guest.disks,
+            guest.layout,
+            guest.volume,
+            guest.files,
+            guest.facts,
+            self._options.question,
+            guest.scratch,
+        )
+        self.before = found
+        if needs_package(found.facts, found.controller) and found.controller.bus in _PACKAGED:
+            self.driver = self._choose(found)
+        chosen = DriverSet(() if self.driver is None else (self.driver,))
+        cabinet_files, notes = take_from_cabinets(
+            guest.files, guest.facts, missing_files(guest.facts, chosen)
+        )
+        plan = plan_repair(
+            found.facts, found.controller, found.findings, self.driver, cabinet_files
+        )
+        contents = {
+            name: guest.files.read(name) for name in needed_contents(found.start, found.findings)
+        }
+        start = plan_start_repair(found.start, guest.facts.version, found.findings, contents)
+        whole = Plan((*start, *plan.blocks), (*plan.notes, *(notes if len(plan) else ())))
+        return PlannedEdit(whole, _store_file(found))
+
+    def judge(self, disks: GuestDisks, layout: DiskLayout, volume: SystemVolume) -> None:
+        """Ask the model again; raises NotMendedError when it says that the guest still stops."""
+        with (
+            examined_volume(disks, volume) as (files, facts),
+            tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+        ):
+            found = examine_boot(
+                disks, layout, volume, files, facts, self._options.question, Path(scratch)
+            )
+        self.after = judge(found.findings)
+        require_mended(self.after)
+
+    def _choose(self, found: BootExamination) -> PlacedDriver:
+        windows = found.facts.version
+        choice = choose_package(
+            self._media,
+            found.controller.devices[0].driver,
+            windows,
+            allow_unsigned=self._options.question.trusted,
+        )
+        if choice.package is None:
+            raise no_driver_error(choice, windows, self._media)
+        return PlacedDriver(choice.driver, choice.package, choice.location)
+
+
+def repair(image: Path, options: RepairOptions, engine: Engine, progress: Progress) -> Repair:
+    """Mend the guest in a powered-off disk image so that it starts on a machine.
+
+    Raises NotMendedError when it would still stop after all that can be mended, and OfflineMigError
+    besides; then the image is as it was.
+    """
+    mending = _Mending(options, open_sources(options.drivers))
+    result = edit_in_place(image, engine, mending.plan, options.in_place, progress, mending.judge)
+    if mending.before is None:
+        raise AssertionError("an edit was made without a plan")
+    before = judge(mending.before.findings)
+    if not len(result.pending):
+        require_mended(before)
+    return Repair(options.question, mending.before, before, result, mending.driver, mending.after)
+
+
+def require_mended(verdict: Verdict) -> None:
+    """Raise NotMendedError for a guest that stops all the same."""
+    if verdict.outcome is not Outcome.STOPS or verdict.broken is None:
+        return
+    finding = verdict.broken
+    raise NotMendedError(
+        f"What stops this guest cannot be mended from outside: {finding.id}, {finding.detail}",
+        f"{finding.kind.remedy.replace('`', '')} Nothing was changed.",
+    )
+
+
+def _store_file(found: BootExamination) -> dict[HiveName, str]:
+    """Return where the boot configuration lies, if the plan can be about it."""
+    started = found.start.started
+    if started is None or started.store is None:
+        return {}
+    path = boot_store_path(uefi=found.start.firmware is Firmware.UEFI)
+    return {HiveName.BCD: on_partition(started.place.disk, started.place.partition, path)}
