@@ -7,6 +7,7 @@ the hash itself.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,6 +29,8 @@ _TRUST_LIST = "1.3.6.1.4.1.311.10.1"
 _NAME_VALUE = "1.3.6.1.4.1.311.12.2.1"
 #: Members of a catalogue. That of a package has a dozen, those of Windows itself some thousands.
 _MOST_MEMBERS = 100_000
+#: Bytes of a catalogue that is remembered. Those of virtio-win's packages have 5 to 15 thousand.
+_REMEMBERED = 64 * 1024
 
 
 #: How asn1crypto wants the fields of a SEQUENCE: name, type, and options.
@@ -116,6 +119,10 @@ class _NameValue(core.Sequence):  # type: ignore[misc]
 
 def read_catalogue(data: bytes, roots: TrustRoots = WINDOWS_ROOTS) -> Catalogue:
     """Read a catalogue and verify its signature. Raises CatalogueError when it is none."""
+    return (_read_once if len(data) <= _REMEMBERED else _read)(data, roots)
+
+
+def _read(data: bytes, roots: TrustRoots) -> Catalogue:
     try:
         signed, content = read_signed(data, _TRUST_LIST)
         listed = _TrustList.load(content)
@@ -132,6 +139,10 @@ def read_catalogue(data: bytes, roots: TrustRoots = WINDOWS_ROOTS) -> Catalogue:
         return Catalogue(members, windows, verify_signature(signed, content, roots))
     except SignatureError as error:
         return Catalogue(members, windows, None, str(error))
+
+
+#: A build lies on its medium once for each Windows that it serves, and so does its catalogue.
+_read_once = functools.lru_cache(maxsize=64)(_read)
 
 
 def _member(subject: _Subject) -> CatalogueMember:

@@ -158,7 +158,7 @@ def _signing_certificate(
         for certificate in certificates:
             if (
                 certificate.serial_number == named["serial_number"].native
-                and certificate.issuer == named["issuer"]
+                and certificate.issuer.dump() == named["issuer"].dump()
             ):
                 return certificate
     raise SignatureError("the certificate of its signer is not there")
@@ -167,16 +167,21 @@ def _signing_certificate(
 def _chain(
     leaf: x509.Certificate, certificates: Sequence[x509.Certificate]
 ) -> Iterator[x509.Certificate]:
-    """Yield the signer's certificate and those above it, as far as each signed the one below."""
+    """Yield the signer's certificate and those above it, as far as each signed the one below.
+
+    Names are the same when their bytes are, as for Windows (CertCompareCertificateName); to
+    compare them as RFC 5280 has it takes longer than all the rest.
+    """
     current, seen = leaf, set[bytes]()
     while len(seen) < _LONGEST_CHAIN and current.sha256 not in seen:
         seen.add(current.sha256)
         yield current
+        issuer = current.issuer.dump()
         above = next(
             (
                 other
                 for other in certificates
-                if other.subject == current.issuer
+                if other.subject.dump() == issuer
                 and other.sha256 not in seen
                 and _issued(current, other.public_key.dump())
             ),

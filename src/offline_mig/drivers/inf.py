@@ -8,6 +8,7 @@ are silent (a continued comment, an unterminated quote), the behaviour is that o
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from offline_mig.errors import NoDriverError
 
 #: Bytes. The longest INF of a Windows installation has some hundred kilobytes.
 MAX_INF_SIZE = 1024 * 1024
+#: Bytes of an INF that is remembered. The longest of virtio-win have some sixteen thousand.
+_REMEMBERED = 64 * 1024
 #: Characters in one field after substitution: MAX_INF_STRING_LENGTH of setupapi.h.
 MAX_FIELD_LENGTH = 4096
 #: Characters in all fields after substitution: a hostile file must not multiply itself.
@@ -169,6 +172,10 @@ def parse_inf(data: bytes, name: str) -> InfFile:
     """
     if len(data) > MAX_INF_SIZE:
         raise InfError(name, f"it has {len(data)} bytes, and no INF has more than {MAX_INF_SIZE}")
+    return (_parse_once if len(data) <= _REMEMBERED else _parse)(data, name)
+
+
+def _parse(data: bytes, name: str) -> InfFile:
     raw: dict[str, list[_RawLine]] = {}
     for section, line in _logical_lines(_decode(data), name):
         lines = raw.setdefault(section.lower(), [])
@@ -189,6 +196,10 @@ def parse_inf(data: bytes, name: str) -> InfFile:
             if entry.key is not None:
                 keyed.setdefault((section, entry.key.lower()), []).append(entry)
     return InfFile(name, sections, strings, {key: tuple(read) for key, read in keyed.items()})
+
+
+#: An INF lies on its medium once for each Windows that its build serves, and is read for several.
+_parse_once = functools.lru_cache(maxsize=16)(_parse)
 
 
 def tokens_in(text: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from offline_mig.drivers.inf import InfError
@@ -40,10 +40,28 @@ class ListedPackage:
 
 def list_packages(media: Sequence[DriverMedia]) -> tuple[ListedPackage, ...]:
     """List all packages of media, in the media's order."""
-    return tuple(_listed(source, inf) for source in media for inf in source.infs)
+    return tuple(package for source in media for package in _packages_of(source))
 
 
-def _listed(source: DriverMedia, inf: MediaInf) -> ListedPackage:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An INF that was read, and where its catalogue lies; None when it is not there."""
+
+    inf: MediaInf
+    windows: tuple[tuple[str, str], ...]
+    package: DriverPackage
+    catalogue: str | None
+
+
+def _packages_of(source: DriverMedia) -> Iterator[ListedPackage]:
+    found = [_found(source, inf) for inf in source.infs]
+    paths = [it.catalogue for it in found if isinstance(it, _Found) and it.catalogue is not None]
+    catalogues = _read_all(source, paths)
+    for it in found:
+        yield _listed(source, it, catalogues) if isinstance(it, _Found) else it
+
+
+def _found(source: DriverMedia, inf: MediaInf) -> _Found | ListedPackage:
     driver = driver_of(inf.name)
     if inf.data is None:
         return ListedPackage(source.name, inf.path, driver, (), problem=inf.problem)
@@ -52,10 +70,32 @@ def _listed(source: DriverMedia, inf: MediaInf) -> ListedPackage:
     except InfError as error:
         return ListedPackage(source.name, inf.path, driver, (), problem=error.message)
     catalogue = source.find(inf.directory, package.catalog_name) if package.catalog_name else None
+    return _Found(inf, windows, package, catalogue)
+
+
+def _read_all(source: DriverMedia, paths: Sequence[str]) -> dict[str, bytes | str]:
+    """Return the contents of files, or why one cannot be read; in one pass if all is well."""
     try:
-        content = source.read([catalogue])[catalogue] if catalogue is not None else None
-    except SourceUnreadableError as error:
-        return ListedPackage(source.name, inf.path, driver, windows, problem=error.message)
+        return dict(source.read(paths))
+    except SourceUnreadableError:
+        pass  # One bad file must not hide the others.
+    contents: dict[str, bytes | str] = {}
+    for path in paths:
+        try:
+            contents[path] = source.read([path])[path]
+        except SourceUnreadableError as error:
+            contents[path] = error.message
+    return contents
+
+
+def _listed(
+    source: DriverMedia, found: _Found, catalogues: Mapping[str, bytes | str]
+) -> ListedPackage:
+    inf, package = found.inf, found.package
+    driver = driver_of(inf.name)
+    content = catalogues[found.catalogue] if found.catalogue is not None else None
+    if isinstance(content, str):
+        return ListedPackage(source.name, inf.path, driver, found.windows, problem=content)
     files = {} if content is None else {package.catalog_name: content}
     signing = judge_signing(package.with_files(files))
     # An INF that was changed since is covered by nobody's signature.
@@ -64,7 +104,7 @@ def _listed(source: DriverMedia, inf: MediaInf) -> ListedPackage:
         medium=source.name,
         path=inf.path,
         driver=driver,
-        windows=windows,
+        windows=found.windows,
         version=package.driver_version_text,
         date=package.driver_date,
         signer_class=signing.signer_class,

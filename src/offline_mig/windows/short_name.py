@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from offline_mig.windows.version import Architecture, WindowsVersion
@@ -60,6 +61,7 @@ def parse_short_name(text: str) -> WindowsVersion:
     return found
 
 
+@functools.cache
 def every_windows() -> tuple[WindowsVersion, ...]:
     """Return each release on each processor that it is known for, in its usual build."""
     return tuple(
