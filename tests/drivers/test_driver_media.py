@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.inf_texts import inf_text
-from offline_mig.drivers import iso, listing, tree
+from offline_mig.drivers import archive, iso, listing, tree
 from offline_mig.drivers.inf import MAX_INF_SIZE
 from offline_mig.drivers.media import DriverMedia, open_media
 from offline_mig.errors import HostNotReadyError, SourceUnreadableError
@@ -166,7 +166,7 @@ def test_not_there(tmp_path: Path) -> None:
 def test_not_an_iso(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.iso"
     path.write_bytes(content)
-    assert "is neither a driver directory nor an ISO image" in refusal(path)
+    assert "is neither a driver directory nor an ISO image nor an RPM package" in refusal(path)
 
 
 def test_not_a_file(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_ways_of_the_library_not_to_be_there(
 
     monkeypatch.setattr("builtins.__import__", fail)
     with pytest.raises(HostNotReadyError) as caught:
-        iso._libarchive()
+        archive.load_libarchive()
     assert "libarchive13 (Debian, Ubuntu)" in caught.value.remedy
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from offline_mig.drivers.inf import MAX_INF_SIZE
+from offline_mig.drivers.archive import (
+    entry_content,
+    entry_inf,
+    entry_text,
+    load_libarchive,
+    shortfall,
+)
 from offline_mig.drivers.listing import (
-    INF_TOO_LARGE,
     MAX_ENTRIES,
     MAX_FILE_SIZE,
     MAX_INFS_SIZE,
@@ -23,7 +27,8 @@ from offline_mig.drivers.listing import (
     safe_path,
     too_many_files,
 )
-from offline_mig.errors import HostNotReadyError, SourceUnreadableError
+from offline_mig.drivers.nested_image import NestedImage
+from offline_mig.errors import SourceUnreadableError
 
 #: ECMA-119: volume descriptors start at sector 16, each with "CD001" behind its type byte; the
 #: primary one, which is the first, has the volume's size in sectors at byte 80.
@@ -32,8 +37,23 @@ _DESCRIPTOR = 16 * _SECTOR
 _IDENTIFIER = b"CD001"
 _VOLUME_SIZE = slice(80, 84)
 
-#: Bytes that are asked of libarchive at a time.
-_BLOCK = 64 * 1024
+
+@dataclass(frozen=True, slots=True)
+class IsoImage:
+    """An ISO image: where it can be opened, and what messages call it, in full and in short.
+
+    ``backing`` is held on to for as long as the image is.
+    """
+
+    file: Path
+    shown: str
+    name: str
+    backing: NestedImage | None = None
+
+    @classmethod
+    def at(cls, path: Path) -> IsoImage:
+        """Return the image that is a file of its own."""
+        return cls(path, str(path), path.name)
 
 
 def is_iso(path: Path) -> bool:
@@ -41,7 +61,7 @@ def is_iso(path: Path) -> bool:
     return _descriptor(path)[1:6] == _IDENTIFIER
 
 
-def scan_iso(path: Path) -> Listing:
+def scan_iso(image: IsoImage) -> Listing:
     """List an ISO and read its INF files, in one pass.
 
     Raises SourceUnreadableError when it is damaged, HostNotReadyError without libarchive.
@@ -50,7 +70,7 @@ def scan_iso(path: Path) -> Listing:
     links: dict[str, str] = {}
     infs: dict[str, MediaInf] = {}
     total = 0
-    with _reading(path) as entries:
+    with _reading(image) as entries:
         for name, entry in entries:
             key = name.lower()
             if key in files:
@@ -64,19 +84,19 @@ def scan_iso(path: Path) -> Listing:
             if not is_inf(name):
                 continue
             if target is None:
-                infs[key] = _inf(name, entry)
+                infs[key] = entry_inf(name, entry)
             elif target in infs:
                 infs[key] = MediaInf(name, infs[target].data, infs[target].problem)
             else:
                 infs[key] = MediaInf(name, None, f"it is {target} under another name")
             total += len(infs[key].data or b"")
             if total > MAX_INFS_SIZE:
-                raise too_many_files(path)
+                raise too_many_files(image.shown)
     return Listing(files, tuple(infs.values()), links)
 
 
 def read_from_iso(
-    path: Path, links: Mapping[str, str], wanted: Collection[str]
+    image: IsoImage, links: Mapping[str, str], wanted: Collection[str]
 ) -> dict[str, bytes]:
     """Read files by their paths as listed, in one pass that ends with the last of them.
 
@@ -85,16 +105,16 @@ def read_from_iso(
     needed = {links.get(name.lower(), name.lower()) for name in wanted}
     found: dict[str, bytes] = {}
     left = MAX_PACKAGE_SIZE
-    with _reading(path) as entries:
+    with _reading(image) as entries:
         for name, entry in entries if needed else ():
             if name.lower() not in needed or name.lower() in found:
                 continue
-            data = _content(entry, min(MAX_FILE_SIZE, left))
+            data = entry_content(entry, min(MAX_FILE_SIZE, left))
             if data is None:
-                raise file_too_large(path, name)
-            if short := _shortfall(entry, data):
+                raise file_too_large(image.name, name)
+            if short := shortfall(entry, data):
                 raise SourceUnreadableError(
-                    f"{path.name}: {name} cannot be read: {short}.",
+                    f"{image.name}: {name} cannot be read: {short}.",
                     "Give an untouched virtio-win ISO or a directory with its contents.",
                 )
             left -= len(data)
@@ -104,91 +124,51 @@ def read_from_iso(
     for name in wanted:
         if links.get(name.lower(), name.lower()) not in found:
             raise SourceUnreadableError(
-                f"{path.name}: {name} is no longer there.",
+                f"{image.name}: {name} is no longer there.",
                 "Leave the ISO alone while it is being read.",
             )
     return {name: found[links.get(name.lower(), name.lower())] for name in wanted}
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[Iterator[tuple[str, Any]]]:
+def _reading(image: IsoImage) -> Iterator[Iterator[tuple[str, Any]]]:
     """Open an ISO; what comes out are the regular files, each readable until the next."""
-    libarchive = _libarchive()
+    libarchive = load_libarchive()
     try:
-        with libarchive.file_reader(str(path), "iso9660", "none") as archive:
-            yield _regular_files(path, archive)
+        with libarchive.file_reader(str(image.file), "iso9660", "none") as archive:
+            yield _regular_files(image, archive)
     except libarchive.ArchiveError as error:
-        raise _damaged(path, str(error.msg)) from error
+        raise _damaged(image, str(error.msg)) from error
 
 
-def _regular_files(path: Path, archive: Any) -> Iterator[tuple[str, Any]]:
+def _regular_files(image: IsoImage, archive: Any) -> Iterator[tuple[str, Any]]:
     for count, entry in enumerate(archive):
         if count >= MAX_ENTRIES:
-            raise too_many_files(path)
+            raise too_many_files(image.shown)
         if not entry.isreg:
             continue  # Symbolic links of an ISO lead anywhere; virtio-win has none.
-        name = safe_path(_text(entry.pathname))
+        name = safe_path(entry_text(entry.pathname))
         if name is not None:
             yield name, entry
 
 
 def _link_target(entry: Any) -> str | None:
-    return _text(entry.linkpath).lower() if entry.islnk else None
+    return entry_text(entry.linkpath).lower() if entry.islnk else None
 
 
-def _text(name: str | bytes | None) -> str:
-    if isinstance(name, bytes):  # What the locale cannot hold comes as it is.
-        return name.decode("utf-8", "replace")
-    return name or ""
-
-
-def _inf(name: str, entry: Any) -> MediaInf:
-    data = _content(entry, MAX_INF_SIZE)
-    if data is None:
-        return MediaInf(name, None, INF_TOO_LARGE)
-    if short := _shortfall(entry, data):
-        return MediaInf(name, None, short)
-    return MediaInf(name, data)
-
-
-def _shortfall(entry: Any, data: bytes) -> str | None:
-    """Say what is missing of a file, None when it is whole.
-
-    libarchive 3.6 ends compressed files (zisofs) silently at their first block of zeros.
-    """
-    if entry.size is None or entry.size == len(data):
-        return None
-    return f"it has {entry.size} bytes, of which {len(data)} came"
-
-
-def _content(entry: Any, limit: int) -> bytes | None:
-    """Return the bytes of a file, None when they are more than ``limit``."""
-    # The size is only what the ISO says: a compressed file (zisofs) has what it has.
-    if (entry.size or 0) > limit:
-        return None
-    blocks: list[bytes] = []
-    size = 0
-    for block in entry.get_blocks(_BLOCK):
-        blocks.append(block)
-        size += len(block)
-        if size > limit:
-            return None
-    return b"".join(blocks)
-
-
-def _damaged(path: Path, reason: str) -> SourceUnreadableError:
+def _damaged(image: IsoImage, reason: str) -> SourceUnreadableError:
     try:
-        expected = int.from_bytes(_descriptor(path)[_VOLUME_SIZE], "little") * _SECTOR
-        size = path.stat().st_size
+        expected = int.from_bytes(_descriptor(image.file)[_VOLUME_SIZE], "little") * _SECTOR
+        size = image.file.stat().st_size
     except OSError:
         expected = size = 0
     if expected > size > 0:
         return SourceUnreadableError(
-            f"The ISO image {path} is incomplete: it has {size} of {expected} bytes.",
+            f"The ISO image {image.shown} is incomplete: it has {size} of {expected} bytes.",
             "Download it again and compare its checksum.",
         )
     return SourceUnreadableError(
-        f"The ISO image {path} is damaged: {reason}.",
+        f"The ISO image {image.shown} is damaged: {reason}.",
         "Download it again and compare its checksum.",
     )
 
@@ -197,19 +177,3 @@ def _descriptor(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(_DESCRIPTOR)
         return file.read(_SECTOR)
-
-
-def _libarchive() -> ModuleType:
-    try:
-        import libarchive
-    # Without the C library the binding fails to load in one of these ways, by its version.
-    except (ImportError, OSError, AttributeError, TypeError) as error:
-        raise HostNotReadyError(
-            "ISO images cannot be read: the library libarchive is not installed.",
-            "Install libarchive13 (Debian, Ubuntu) or libarchive (Fedora, Arch), or give a "
-            "directory with the ISO's contents.",
-        ) from error
-    # It logs what libarchive only warns of, such as names that the locale cannot hold.
-    logging.getLogger("libarchive").addHandler(logging.NullHandler())
-    module: ModuleType = libarchive
-    return module

@@ -72,17 +72,17 @@ def safe_path(path: str) -> str | None:
 INF_TOO_LARGE = f"it is larger than {MAX_INF_SIZE} bytes, which no INF is"
 
 
-def too_many_files(path: Path) -> SourceUnreadableError:
+def too_many_files(shown: str | Path) -> SourceUnreadableError:
     """Return the error for a medium with more files than a collection of drivers has."""
     return SourceUnreadableError(
-        f"{path} holds more files than any collection of drivers.",
+        f"{shown} holds more files than any collection of drivers.",
         "Give a virtio-win ISO, or a directory with nothing but driver packages.",
     )
 
 
-def file_too_large(path: Path, name: str) -> SourceUnreadableError:
+def file_too_large(medium: str, name: str) -> SourceUnreadableError:
     """Return the error for a driver file that is larger than any is."""
     return SourceUnreadableError(
-        f"{path.name}: {name} is larger than any driver file.",
+        f"{medium}: {name} is larger than any driver file.",
         "Take the driver package from an untouched virtio-win ISO or RPM.",
     )

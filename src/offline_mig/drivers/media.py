@@ -1,4 +1,4 @@
-"""Driver media: the directories and ISO images that driver packages are taken from."""
+"""Driver media: the directories, ISO images and RPM packages that drivers are taken from."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from offline_mig.drivers.iso import is_iso, read_from_iso, scan_iso
+from offline_mig.drivers.iso import IsoImage, is_iso, read_from_iso, scan_iso
 from offline_mig.drivers.listing import Listing, MediaInf
+from offline_mig.drivers.rpm import is_rpm, read_from_rpm, scan_rpm
 from offline_mig.drivers.tree import read_from_tree, scan_tree
 from offline_mig.errors import SourceUnreadableError
 
 _REMEDY = (
-    "Give a virtio-win ISO, or a directory with driver packages laid out as on it: "
+    "Give a virtio-win ISO or RPM, or a directory with driver packages laid out as on it: "
     "<driver>/<release>/<architecture>/, such as viostor/w10/amd64/."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DriverMedia:
-    """A directory or an ISO with driver packages, listed but for the INF files not read.
+    """A directory, an ISO or an RPM with driver packages, listed but for the INF files not read.
 
-    ``files`` are the paths of all files, as written, by their lower-case forms.
+    ``name`` is what people know it by. ``files`` are the paths of all files, as written, by their
+    lower-case forms.
     """
 
     path: Path
+    name: str
     infs: tuple[MediaInf, ...]
     files: Mapping[str, str] = field(repr=False)
     _read: Callable[[Collection[str]], dict[str, bytes]] = field(repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """What people know the medium by."""
-        return self.path.name or str(self.path)
 
     def find(self, directory: str, path: str) -> str | None:
         """Return the file at ``path`` below ``directory`` in any letter case, as listed."""
@@ -48,33 +46,53 @@ class DriverMedia:
 
 
 def open_media(path: Path) -> DriverMedia:
-    """List the driver packages of a directory or an ISO image.
+    """List the driver packages of a directory, an ISO image or an RPM package.
 
-    Raises SourceUnreadableError when it is neither, cannot be read or has no INF, and
-    HostNotReadyError when it is an ISO and the library that reads them is not there.
+    Raises SourceUnreadableError when it is none of them, cannot be read or has no INF, and
+    HostNotReadyError when the library that reads archives is not there, or no room for an image
+    inside a package.
     """
+    name = path.name or str(path)
     try:
         if path.is_dir():
-            return _media(path, scan_tree(path), partial(read_from_tree, path))
-        known = (path.is_file() or path.is_block_device()) and is_iso(path)
+            return _media(path, name, scan_tree(path), partial(read_from_tree, path))
+        is_file = path.is_file()
+        package = is_file and is_rpm(path)
+        image = (is_file or path.is_block_device()) and is_iso(path)
     except OSError as error:
         raise SourceUnreadableError(
             f"The driver source {path} cannot be read: {error.strerror or error}.",
             "Check its permissions and the disk that it lies on.",
         ) from error
-    if not known:
-        there = "is neither a driver directory nor an ISO image"
-        raise SourceUnreadableError(
-            f"The driver source {path} {there if path.exists() else 'does not exist'}.", _REMEDY
-        )
-    listing = scan_iso(path)
-    return _media(path, listing, partial(read_from_iso, path, listing.links))
+    if package:
+        return _package(path, name)
+    if image:
+        return _image(path, name, IsoImage.at(path))
+    there = "is neither a driver directory nor an ISO image nor an RPM package"
+    raise SourceUnreadableError(
+        f"The driver source {path} {there if path.exists() else 'does not exist'}.", _REMEDY
+    )
+
+
+def _image(path: Path, name: str, image: IsoImage) -> DriverMedia:
+    listing = scan_iso(image)
+    return _media(path, name, listing, partial(read_from_iso, image, listing.links))
+
+
+def _package(path: Path, name: str) -> DriverMedia:
+    contents = scan_rpm(path)
+    if contents.image is None:
+        return _media(path, name, contents.listing, partial(read_from_rpm, path, contents))
+    inside = contents.image_name.rpartition("/")[2]
+    backing = contents.image
+    image = IsoImage(backing.path, f"{inside} in {path}", inside, backing)
+    return _image(path, f"{name} ({inside})", image)
 
 
 def _media(
-    path: Path, listing: Listing, read: Callable[[Collection[str]], dict[str, bytes]]
+    path: Path, name: str, listing: Listing, read: Callable[[Collection[str]], dict[str, bytes]]
 ) -> DriverMedia:
     if not listing.infs:
         raise SourceUnreadableError(f"{path} holds no driver packages (no INF file).", _REMEDY)
     infs = sorted(listing.infs, key=lambda inf: inf.path.lower())
-    return DriverMedia(path, tuple(infs), listing.files, read)
+    return DriverMedia(path, name, tuple(infs), listing.files, read)

@@ -57,7 +57,7 @@ def read_from_tree(root: Path, wanted: Collection[str]) -> dict[str, bytes]:
                 "Check the file's permissions and the disk that it lies on.",
             ) from error
         if data is None:
-            raise file_too_large(root, name)
+            raise file_too_large(root.name, name)
         left -= len(data)
         contents[name] = data
     return contents
