@@ -19,6 +19,10 @@ _REMEDY = (
 )
 
 
+#: Installers that a message names.
+_SHOWN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class DriverMedia:
     """A directory, an ISO or an RPM with driver packages, listed but for the INF files not read.
@@ -93,6 +97,21 @@ def _media(
     path: Path, name: str, listing: Listing, read: Callable[[Collection[str]], dict[str, bytes]]
 ) -> DriverMedia:
     if not listing.infs:
-        raise SourceUnreadableError(f"{path} holds no driver packages (no INF file).", _REMEDY)
+        raise _no_drivers(path, listing)
     infs = sorted(listing.infs, key=lambda inf: inf.path.lower())
     return DriverMedia(path, name, tuple(infs), listing.files, read)
+
+
+def _no_drivers(path: Path, listing: Listing) -> SourceUnreadableError:
+    """Return the error for a medium without a single INF; what it has instead is told."""
+    names = sorted(listing.files.values(), key=str.lower)
+    inside = [name for name in names if name.lower().endswith((".iso", ".rpm"))]
+    installers = [name for name in names if name.lower().endswith(".msi")]
+    message = f"{path} holds no driver packages (no INF file)."
+    if inside and path.is_dir():
+        return SourceUnreadableError(message, f"Give {path / inside[-1]}, which lies there.")
+    if installers:
+        shown = [name.rpartition("/")[2] for name in installers[:_SHOWN]]
+        more = f" and {len(installers) - _SHOWN} more" if len(installers) > _SHOWN else ""
+        message += f" It has installers for a running Windows: {', '.join(shown)}{more}."
+    return SourceUnreadableError(message, _REMEDY)

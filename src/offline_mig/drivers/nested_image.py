@@ -51,9 +51,9 @@ class NestedImage:
 
 
 def _folder() -> Path:
-    if "TMPDIR" not in os.environ and os.access(_LARGE_FILES, os.W_OK):
-        return _LARGE_FILES
-    return Path(tempfile.gettempdir())
+    if named := os.environ.get("TMPDIR"):
+        return Path(named)
+    return _LARGE_FILES if os.access(_LARGE_FILES, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def _no_room(shown: str, size: int, folder: Path) -> HostNotReadyError:

@@ -139,7 +139,7 @@ class _Scan:
         self._first_names: dict[tuple[int, int, int], str] = {}
         self._kept: dict[str, bytes] = {}
         self._by_hash: dict[bytes, bytes] = {}
-        self._size = 0
+        self._size = self._infs_size = 0
         self._too_large: set[str] = set()
         self._has_infs = False
         self._image: NestedImage | None = None
@@ -182,8 +182,6 @@ class _Scan:
         """Return what was found."""
         self._follow_links()
         found = [self._inf(key, name) for key, name in self._files.items() if is_inf(name)]
-        if sum(len(inf.data or b"") for inf in found) > MAX_INFS_SIZE:
-            raise too_many_files(self._path)
         listing = without_copies(Listing(self._files, tuple(found), self._links), self._kept)
         image = None if found else self._image
         return RpmContents(listing, self._kept, image, self._image_name if image else "")
@@ -191,15 +189,20 @@ class _Scan:
     def _keep(self, key: str, name: str, entry: CpioEntry, reader: CpioReader) -> None:
         if key in self._kept or not name.lower().endswith(_KEPT):
             return
-        if is_inf(name) and entry.size > MAX_INF_SIZE:
-            self._too_large.add(key)
-        elif entry.size <= min(_MAX_KEPT_FILE, MAX_KEPT - self._size):
+        room = min(_MAX_KEPT_FILE, MAX_KEPT - self._size)
+        if is_inf(name):
+            if entry.size > MAX_INF_SIZE:
+                self._too_large.add(key)
+                return
+            room = MAX_INFS_SIZE - self._infs_size
+            self._infs_size += entry.size
+            if entry.size > room:
+                raise too_many_files(self._path)
+        if entry.size <= room:
             data = reader.read()
             known = self._by_hash.setdefault(hashlib.sha256(data).digest(), data)
             self._size += len(data) if known is data else 0
             self._kept[key] = known
-        elif is_inf(name):
-            raise too_many_files(self._path)
 
     def _inf(self, key: str, name: str) -> MediaInf:
         key = self._links.get(key, key)
