@@ -2,7 +2,9 @@
 
 virtio-win's ISO has ``<driver>/<release>/<architecture>/``, its RPM also
 ``by-os/<architecture>/<release>/``, its floppies ``<architecture>/<Release>`` and its builds
-``<Release>/<architecture>``; virtio-win/virtio-win-pkg-scripts, util/filemap.py.
+``<Release>/<architecture>``; virtio-win/virtio-win-pkg-scripts, util/filemap.py. ISOs of 2010 to
+2014 had ``<release>/<architecture>`` with all drivers together, under the names of builds (wnet,
+wlh, win7) or of releases (xp, vista). Plain ISO 9660 has no dots in names of directories (W8_1).
 """
 
 from __future__ import annotations
@@ -14,21 +16,21 @@ from offline_mig.windows.version import Architecture, WindowsVersion
 #: Directory names (in lower case) by the names of releases in WindowsVersion.release.
 _RELEASES = {
     "xp": ("xp", "winxp", "wxp"),
-    "2k3": ("2k3", "win2003", "wnet"),
+    "2k3": ("2k3", "w2k3", "win2003", "wnet"),
     "vista": ("vista", "winvista"),
-    "2k8": ("2k8", "win2008", "wlh"),
+    "2k8": ("2k8", "w2k8", "win2008", "wlh"),
     "w7": ("w7", "win7"),
-    "2k8R2": ("2k8r2", "win2008r2"),
+    "2k8R2": ("2k8r2", "w2k8r2", "win2008r2"),
     "w8": ("w8", "win8"),
-    "2k12": ("2k12", "win2012"),
-    "w8.1": ("w8.1", "win8.1"),
-    "2k12R2": ("2k12r2", "win2012r2"),
+    "2k12": ("2k12", "w2k12", "win2012"),
+    "w8.1": ("w8.1", "win8.1", "w8_1", "win8_1"),
+    "2k12R2": ("2k12r2", "w2k12r2", "win2012r2"),
     "w10": ("w10", "win10"),
-    "2k16": ("2k16", "win2016"),
-    "2k19": ("2k19", "win2019"),
-    "2k22": ("2k22", "win2022"),
+    "2k16": ("2k16", "w2k16", "win2016"),
+    "2k19": ("2k19", "w2k19", "win2019"),
+    "2k22": ("2k22", "w2k22", "win2022"),
     "w11": ("w11", "win11"),
-    "2k25": ("2k25", "win2025"),
+    "2k25": ("2k25", "w2k25", "win2025"),
 }
 _RELEASE_OF = {name: release for release, names in _RELEASES.items() for name in names}
 _ARCHITECTURE_OF = {

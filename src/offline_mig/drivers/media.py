@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +27,9 @@ _SHOWN = 3
 class DriverMedia:
     """A directory, an ISO or an RPM with driver packages, listed but for the INF files not read.
 
-    ``name`` is what people know it by. ``files`` are the paths of all files, as written, by their
-    lower-case forms.
+    ``name`` is what people know it by. ``above`` is where a directory itself lies, with its name,
+    and "" for what has its directories inside. ``files`` are the paths of all files, as written,
+    by their lower-case forms.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class DriverMedia:
     infs: tuple[MediaInf, ...]
     files: Mapping[str, str] = field(repr=False)
     _read: Callable[[Collection[str]], dict[str, bytes]] = field(repr=False, compare=False)
+    above: str = ""
 
     def find(self, directory: str, path: str) -> str | None:
         """Return the file at ``path`` below ``directory`` in any letter case, as listed."""
@@ -59,7 +61,8 @@ def open_media(path: Path) -> DriverMedia:
     name = path.name or str(path)
     try:
         if path.is_dir():
-            return _media(path, name, scan_tree(path), partial(read_from_tree, path))
+            listed = _media(path, name, scan_tree(path), partial(read_from_tree, path))
+            return replace(listed, above=path.absolute().as_posix())
         is_file = path.is_file()
         package = is_file and is_rpm(path)
         image = (is_file or path.is_block_device()) and is_iso(path)

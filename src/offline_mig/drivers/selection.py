@@ -5,7 +5,9 @@ its drivers are made for the processor and find their framework, and the directo
 does not say that it was built for another Windows (layout.py): INFs are decorated generously, those
 of 0.1.217 for Windows 10 as being for 8.1. Of those that fit, builds for this Windows go before
 builds for an older one, packages that this Windows trusts before those that it does not, then the
-highest driver version counts, and the directory only where that leaves a choice.
+highest driver version counts, and the directory only where that leaves a choice. What lies above a
+directory that was given, and its own name, rule nothing out: somebody may keep drivers in a folder
+named after a guest. Such names count between equals only, and a wrong one is told.
 
 Windows itself ranks by signature, then by how well the hardware id matches, then by date and
 version (Microsoft, "How Windows Ranks Drivers"). The hardware ids make no difference here: all
@@ -110,7 +112,8 @@ class _Candidate:
     """A package whose INF fits; ``release`` is what its directory says, None if nothing.
 
     ``distance`` counts from the Windows' own directory, and ``older`` tells that the build is for
-    an older one. ``named`` tells whether a directory above it has the driver's name.
+    an older one. ``named`` tells whether a directory above it has the driver's name, and
+    ``elsewhere`` for which other release the place of the medium is, "" for none.
     """
 
     media: DriverMedia
@@ -120,6 +123,7 @@ class _Candidate:
     older: bool
     distance: int
     named: bool
+    elsewhere: str = ""
 
     @property
     def location(self) -> str:
@@ -155,6 +159,11 @@ class _Loaded:
         notes = []
         if self.candidate.older:
             notes.append(f"it is the build for {self.candidate.release}, for want of a better one")
+        if self.candidate.elsewhere:
+            notes.append(
+                f"it was taken from a directory for {self.candidate.elsewhere}, though its INF is "
+                f"for {windows.release} as well"
+            )
         if self.fault is not None:
             notes.append(f"{self.fault.reason} ({self.fault.source})")
         if self.package.signing is not None:
@@ -339,12 +348,20 @@ def _examine(
             # that they bring is in the box (KMDF 1.11 from Windows 8 on): the INF still names
             # them.
             return Rejected(location, f"{file.source_path} is not there, but its INF copies it")
-    directories = inf.directory.lower().split("/")
+    directories = f"{media.above}/{inf.directory}".lower().split("/")
     named = driver.name in directories or driver.inf.removesuffix(".inf") in directories
     # Without a release in its path the INF alone decides.
-    where = (*own, *older, None).index(place.release)
+    hint = place_of(f"{media.above}/").release if place.release is None else None
+    ranks = (*own, *older, None)
     return _Candidate(
-        media, inf, package, place.release, place.release in older, distance=where, named=named
+        media,
+        inf,
+        package,
+        place.release,
+        place.release in older,
+        distance=ranks.index(hint if hint in own else place.release),
+        named=named,
+        elsewhere="" if hint is None or hint in own else hint,
     )
 
 
