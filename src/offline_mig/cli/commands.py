@@ -113,8 +113,8 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
     "driver_sources",
     type=PATH,
     multiple=True,
-    help="A virtio-win ISO or a driver folder; may be given several times. [required from Windows "
-    "XP on]",
+    help="A virtio-win ISO or RPM, or a driver folder; may be given several times. [required from "
+    "Windows XP on]",
 )
 @click.option(
     "--agent",

@@ -10,7 +10,7 @@ import click
 from offline_mig.cli import driver_screen
 from offline_mig.cli.failure import Commands
 from offline_mig.cli.parameters import JSON, PATH
-from offline_mig.conversion.driver_choice import choose_drivers, open_sources
+from offline_mig.conversion.driver_choice import consider_drivers, open_sources, settle_drivers
 from offline_mig.conversion.report import drivers_record, plain
 from offline_mig.drivers.inventory import list_packages
 from offline_mig.windows.short_name import parse_short_name
@@ -37,7 +37,7 @@ def drivers() -> None:
 def list_command(sources: tuple[Path, ...], as_json: bool) -> None:
     """List the driver packages of SOURCES with their Windows, version, date and signer.
 
-    SOURCES are virtio-win ISOs and driver folders.
+    SOURCES are virtio-win ISOs and RPMs, and driver folders.
     """
     listed = list_packages(open_sources(sources))
     if as_json:
@@ -64,7 +64,12 @@ def match(
     sources: tuple[Path, ...], windows: WindowsVersion, allow_unsigned: bool, as_json: bool
 ) -> None:
     """Tell which packages of SOURCES a Windows would get, and why not the others."""
-    chosen = choose_drivers(open_sources(sources), windows, allow_unsigned=allow_unsigned)
+    media = open_sources(sources)
+    considered = consider_drivers(media, windows, allow_unsigned=allow_unsigned)
+    if not as_json:
+        # Shown in any case: a source may be for other drivers than that of disks.
+        driver_screen.show_choices(considered)
+    chosen = settle_drivers(considered, media, windows)
     if as_json:
         record = {
             "schema": "offline-mig/drivers-match/1",
@@ -74,4 +79,4 @@ def match(
         }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
-        driver_screen.show_match(chosen)
+        driver_screen.show_notes(chosen.notes)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.drivers.inventory import ListedPackage
 from offline_mig.drivers.selection import Choice
 from offline_mig.drivers.signing import SignerClass
@@ -19,6 +18,10 @@ _COLOURS = {
     SignerClass.UNSIGNED: "red",
 }
 _GAP = 2
+_MARKS = {
+    "*": "The INF was changed after it was signed.",
+    "!": "Files that the INF copies are not there, so that no Windows gets this package.",
+}
 
 
 def show_packages(packages: Sequence[ListedPackage]) -> None:
@@ -34,7 +37,8 @@ def show_packages(packages: Sequence[ListedPackage]) -> None:
         if package.version:
             row = (package.driver, package.version, str(package.date or ""))
             signer = package.signer_class.value if package.signer_class else ""
-            rows.setdefault((*row, signer, package.problem and "*"), []).append(package)
+            mark = ("*" if package.problem else "") + ("!" if package.missing else "")
+            rows.setdefault((*row, signer, mark), []).append(package)
     heads = ("driver", "version", "date", "signer")
     widths = [
         max(len(text) for text in column) + _GAP
@@ -45,20 +49,26 @@ def show_packages(packages: Sequence[ListedPackage]) -> None:
         colour = _COLOURS[SignerClass(signer)] if signer else None
         pairs = (pair for package in found for pair in package.windows)
         _line((driver, version, date, signer + mark, _joined(pairs)), widths, colour)
-    if any(mark for *_, mark in rows):
+    marks = {sign for *_, mark in rows for sign in mark}
+    if marks:
         click.echo()
-        click.echo("* The INF was changed after it was signed.")
+    for sign in sorted(marks):
+        click.echo(f"{sign} {_MARKS[sign]}")
     unread = [package for package in packages if not package.version and package.problem]
     for package in unread:
         click.echo(f"Not read: {package.medium}: {package.path}: {package.problem}")
 
 
-def show_match(chosen: ChosenDrivers) -> None:
-    """Print what a Windows would get, and what was passed over."""
-    width = max((len(choice.driver) for choice in chosen.considered), default=0) + _GAP
-    for choice in chosen.considered:
+def show_choices(choices: Sequence[Choice]) -> None:
+    """Print what a Windows would get of each driver, and what was passed over."""
+    width = max((len(choice.driver) for choice in choices), default=0) + _GAP
+    for choice in choices:
         _show_choice(choice, width)
-    for note in chosen.notes:
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print what else is to be known."""
+    for note in notes:
         click.echo()
         click.secho(f"Note: {note}", fg="yellow")
 
@@ -76,11 +86,21 @@ def _show_choice(choice: Choice, width: int) -> None:
         )
         click.echo(f"{'':{width}}{choice.location}")
     elsewhere = sum(rejected.elsewhere for rejected in choice.considered)
+    again = [_folder(it.location, choice.location) for it in choice.considered if it.same]
+    if again:
+        click.echo(f"{'':{width}}the same in {', '.join(again)}")
     for rejected in choice.considered:
-        if not rejected.elsewhere:
+        if not (rejected.elsewhere or rejected.same):
             click.echo(f"{'':{width}}not {rejected.location}: {rejected.reason}")
     if elsewhere:
         click.echo(f"{'':{width}}{elsewhere} for other Windows or processors")
+
+
+def _folder(location: str, beside: str) -> str:
+    """Return where a package lies, without its medium where that is the other's as well."""
+    medium, colon, path = location.rpartition(": ")
+    folder = path.rpartition("/")[0] or "."
+    return folder if beside.startswith(f"{medium}: ") else f"{medium}{colon}{folder}"
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> str:

@@ -75,6 +75,17 @@ def choose_drivers(
     Windows 2000 gets none. Raises NoDriverError when there is no block driver that ``windows``
     would load, and GuestRefusedError for a Windows on ARM.
     """
+    considered = consider_drivers(media, windows, allow_unsigned=allow_unsigned)
+    return settle_drivers(considered, media, windows)
+
+
+def consider_drivers(
+    media: Sequence[DriverMedia], windows: WindowsVersion, *, allow_unsigned: bool
+) -> tuple[Choice, ...]:
+    """Look for each driver that ``windows`` may have, the block driver first, found or not.
+
+    There are none for Windows 2000. Raises GuestRefusedError for a Windows on ARM.
+    """
     if windows.architecture is Architecture.ARM64:
         raise GuestRefusedError(
             "This Windows is for ARM64 processors. virtio-win has drivers for it, but the machine "
@@ -82,25 +93,34 @@ def choose_drivers(
             "Move it with the tools of its platform; guests for x86 and amd64 can be converted.",
         )
     if windows.nt < _FIRST_VIRTIO:
+        return ()
+    return (
+        choose_package(media, _BLOCK, windows, allow_unsigned=allow_unsigned),
+        choose_package(media, _SCSI, windows, allow_unsigned=allow_unsigned),
+        *choose_optional(media, windows, allow_unsigned=allow_unsigned),
+    )
+
+
+def settle_drivers(
+    choices: tuple[Choice, ...], media: Sequence[DriverMedia], windows: WindowsVersion
+) -> ChosenDrivers:
+    """Return what a guest gets of what was considered; raises NoDriverError as choose_drivers."""
+    if windows.nt < _FIRST_VIRTIO:
         return _WITHOUT_VIRTIO
-    block = choose_package(media, _BLOCK, windows, allow_unsigned=allow_unsigned)
-    scsi = choose_package(media, _SCSI, windows, allow_unsigned=allow_unsigned)
-    optional = choose_optional(media, windows, allow_unsigned=allow_unsigned)
-    choices = (block, scsi, *optional)
     placed = {
         choice.driver: PlacedDriver(choice.driver, choice.package, choice.location)
         for choice in choices
         if choice.package is not None
     }
     if _BLOCK not in placed:
-        raise no_driver_error(block, windows, media)
+        raise no_driver_error(choices[0], windows, media)
     boot = tuple(placed[name] for name in (_BLOCK, _SCSI) if name in placed)
     notes = [
         *_doubts(choices),
         *_absent(placed, windows),
         *_unusable(choices),
     ]
-    others = tuple(placed[choice.driver] for choice in optional if choice.driver in placed)
+    others = tuple(driver for name, driver in placed.items() if name not in (_BLOCK, _SCSI))
     return ChosenDrivers(
         drivers=DriverSet(boot, others),
         in_place=DriversInPlace(

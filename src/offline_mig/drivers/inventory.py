@@ -24,7 +24,8 @@ class ListedPackage:
 
     ``windows`` are pairs of release and processor: those that its directory names, and without
     one all that its INF is for. Its drivers themselves are not read, so ``signer_class`` is what
-    the catalogue says of the INF. ``problem`` tells why an INF could not be read.
+    the catalogue says of the INF. ``problem`` tells why an INF could not be read. ``missing`` are
+    the files that the INF copies and that do not lie beside it.
     """
 
     medium: str
@@ -36,6 +37,7 @@ class ListedPackage:
     signer_class: SignerClass | None = None
     signer: str = ""
     problem: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def list_packages(media: Sequence[DriverMedia]) -> tuple[ListedPackage, ...]:
@@ -110,6 +112,11 @@ def _listed(
         signer_class=signing.signer_class,
         signer=signing.signer,
         problem="its INF was changed after it was signed" if changed else "",
+        missing=tuple(
+            file.source_path
+            for file in package.copied_files
+            if source.find(inf.directory, file.source_path) is None
+        ),
     )
 
 

@@ -84,11 +84,15 @@ _FIRST_WDDM_ONLY = (6, 2)
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A package that was looked at and not taken; ``elsewhere`` if it is for another Windows."""
+    """A package that was looked at and not taken; ``elsewhere`` if it is for another Windows.
+
+    ``same`` tells that it has the very INF of the one that was taken.
+    """
 
     location: str
     reason: str
     elsewhere: bool = False
+    same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +223,12 @@ def choose_package(
         rejected += [Rejected(it.candidate.location, it.reason) for it in doubtful]
         untrusted = doubtful[0].untrusted if doubtful else None
         return Choice(driver, None, "", tuple(rejected), untrusted=untrusted)
-    better = f"{taken.candidate.location} fits better"
     for it in doubtful:
         worse = bool(it.untrusted) > bool(taken.untrusted) or taken.reason != it.reason
-        rejected.append(Rejected(it.candidate.location, it.reason if worse else better))
-    rejected += [Rejected(candidate.location, better) for candidate in waiting]
+        rejected.append(
+            Rejected(it.candidate.location, it.reason) if worse else _beaten(it.candidate, taken)
+        )
+    rejected += [_beaten(candidate, taken) for candidate in waiting]
     return Choice(
         driver,
         taken.package,
@@ -253,11 +258,10 @@ def no_driver_error(
 ) -> NoDriverError:
     """Return the error for a choice without a package: what was looked for, and what is there."""
     driver, inf_name = choice.driver, _known(choice.driver).inf
-    name = windows.product_name or f"Windows NT {windows.major}.{windows.minor}"
-    message = (
-        f"There is no {driver} driver for {name} "
-        f"({windows.release} {windows.architecture}, build {windows.build})"
-    )
+    label, build = f"{windows.release} {windows.architecture}", f"build {windows.build}"
+    named = windows.product_name
+    message = f"There is no {driver} driver for "
+    message += f"{named} ({label}, {build})" if named else f"{label} ({build})"
     if not media:
         message += ": no driver source was given."
     else:
@@ -276,7 +280,7 @@ def no_driver_error(
         message += " Not usable: " + "; ".join(near) + "."
     own, *others = own_releases(windows)
     remedy = (
-        f"Give a virtio-win ISO or a driver directory that has "
+        f"Give a virtio-win ISO or RPM, or a driver directory that has "
         f"{driver}/{own}/{windows.architecture}"
     )
     if others:
@@ -300,6 +304,14 @@ def _known(driver: str) -> _Driver:
 
 def _location(media: DriverMedia, inf: MediaInf) -> str:
     return f"{media.name}: {inf.path}"
+
+
+def _beaten(candidate: _Candidate, taken: _Loaded) -> Rejected:
+    return Rejected(
+        candidate.location,
+        f"{taken.candidate.location} fits better",
+        same=candidate.package.inf == taken.package.inf,
+    )
 
 
 def _may_be(inf: MediaInf, driver: _Driver) -> bool:
