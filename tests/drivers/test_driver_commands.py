@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from fixtures.bytes_read import BytesRead
 from fixtures.published_drivers import write_published_tree
+from fixtures.rpm_packages import build_rpm
 from offline_mig.cli import main
 
 
@@ -67,6 +70,91 @@ def test_match_of_one_packages_own_folder(drivers_dir: Path, tmp_path: Path) -> 
     assert found.exit_code == 0, found.output
     assert "given: viostor.inf" in found.output
     assert "No netkvm for w7 was found" in found.output
+
+
+@pytest.mark.parametrize("form", ["by-driver", "image"])
+def test_a_package_tells_the_same_as_what_is_in_it(
+    drivers_dir: Path, drivers_iso: Path, tmp_path: Path, form: str
+) -> None:
+    top = tmp_path / "root/usr/share/virtio-win"
+    if form == "image":
+        top.mkdir(parents=True)
+        shutil.copy(drivers_iso, top / "virtio-win.iso")
+    else:
+        shutil.copytree(drivers_dir, top / "drivers/by-driver")
+    package = build_rpm(tmp_path / "root", tmp_path / "built")
+    assert run("list", package).output == run("list", drivers_dir).output
+    found = run("match", package, "--windows", "w7-amd64", "--allow-unsigned")
+    assert found.exit_code == 0, found.output
+    inside = (
+        " (virtio-win.iso): " if form == "image" else ": usr/share/virtio-win/drivers/by-driver/"
+    )
+    assert f"{package.name}{inside}viostor/w7/amd64/viostor.inf" in found.output
+
+
+def test_copies_of_a_package_are_told_in_one_line(drivers_dir: Path, tmp_path: Path) -> None:
+    source = tmp_path / "given"
+    for place in ("viostor/w7/x86", "x86/w7"):
+        shutil.copytree(drivers_dir / "viostor/w7/x86", source / place)
+    found = run("match", source, "--windows", "w7-x86").output
+    assert "given: viostor/w7/x86/viostor.inf\n" in found
+    assert "the same in x86/w7\n" in found
+    assert "fits better" not in found
+    record = json.loads(run("match", source, "--windows", "w7-x86", "--json").output)
+    (passed,) = record["drivers"][0]["passed_over"]
+    assert passed["same"]
+    assert passed["location"] == "given: x86/w7/viostor.inf"
+
+
+def test_match_shows_what_is_there_before_it_refuses(drivers_dir: Path, tmp_path: Path) -> None:
+    """A source may be for other drivers than those of disks, such as QXL's own package."""
+    shutil.copytree(drivers_dir / "qxl/w7/x86", tmp_path / "qxl/w7/x86")
+    refused = run("match", tmp_path / "qxl", "--windows", "w7-x86")
+    assert refused.exit_code == 7
+    assert "qxl: w7/x86/qxl.inf" in refused.output
+    assert "There is no viostor driver for w7 x86 (build 7601) in qxl" in refused.output
+    as_json = run("match", tmp_path / "qxl", "--windows", "w7-x86", "--json")
+    assert json.loads(as_json.stdout)["exit_code"] == as_json.exit_code == 7
+
+
+def test_list_marks_packages_that_lack_files(drivers_dir: Path, tmp_path: Path) -> None:
+    for release in ("w7", "xp"):
+        shutil.copytree(drivers_dir / f"viostor/{release}/x86", tmp_path / f"given/{release}/x86")
+    assert "!" not in run("list", tmp_path / "given").output
+    (tmp_path / "given/w7/x86/viostor.sys").unlink()
+    lines = run("list", tmp_path / "given").output.splitlines()
+    assert [line.split()[3] for line in lines[1:3]] == ["unsigned", "unsigned!"]
+    assert lines[-1].startswith("! Files that the INF copies are not there")
+    record = json.loads(run("list", tmp_path / "given", "--json").output)
+    assert [package["missing"] for package in record["packages"]] == [["viostor.sys"], []]
+
+
+def test_a_folder_with_nothing_but_an_image_names_it(drivers_iso: Path, tmp_path: Path) -> None:
+    """As /usr/share/virtio-win is where the package of RHEL is installed."""
+    shutil.copy(drivers_iso, tmp_path / "virtio-win.iso")
+    refused = run("list", tmp_path)
+    assert refused.exit_code == 4
+    assert f"Give {tmp_path}/virtio-win.iso, which lies there." in refused.output
+
+
+@pytest.mark.parametrize("form", ["-r", "-J"])
+def test_an_iso_is_read_where_drivers_lie(drivers_dir: Path, tmp_path: Path, form: str) -> None:
+    """Nine tenths of a published ISO are symbols and installers, which nobody needs here."""
+    source = tmp_path / "source"
+    shutil.copytree(drivers_dir, source)
+    for folder in [path.parent for path in source.rglob("*.inf")]:
+        (folder / "driver.pdb").write_bytes(bytes(1_000_000))
+    (source / "virtio-win-guest-tools.exe").write_bytes(bytes(30_000_000))
+    image = tmp_path / "virtio-win.iso"
+    command = ["genisoimage", "-quiet", form, "-o", image, source]
+    subprocess.run(command, check=True, capture_output=True)
+    assert image.stat().st_size > 60_000_000
+    for command in (["list"], ["match", "--windows", "w7-x86"]):
+        run(*command, drivers_dir)  # What is imported on the way is read before.
+        read = BytesRead()
+        assert run(*command, image).exit_code == 0
+        # libarchive reads 64 KiB at a time, which is more than most of these files have.
+        assert read.so_far() < image.stat().st_size / 10
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from offline_mig.drivers.driver_names import driver_of
 from offline_mig.drivers.inf import InfError
 from offline_mig.drivers.layout import place_of
 from offline_mig.drivers.listing import MediaInf
 from offline_mig.drivers.media import DriverMedia
 from offline_mig.drivers.package import DriverPackage, read_package
-from offline_mig.drivers.selection import driver_of
 from offline_mig.drivers.signing import SignerClass, judge_signing
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.windows.short_name import every_windows

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from offline_mig.drivers.driver_names import OWN_INFS, DriverName, named_driver
 from offline_mig.drivers.frameworks import framework_problem
 from offline_mig.drivers.inf import InfError
 from offline_mig.drivers.known_faults import KnownFault, known_fault
@@ -30,37 +31,6 @@ from offline_mig.drivers.signing import judge_signing, signing_notes, signing_pr
 from offline_mig.errors import NoDriverError, SourceUnreadableError
 from offline_mig.windows.pe import pe_architecture, pe_imports
 from offline_mig.windows.version import WindowsVersion
-
-
-@dataclass(frozen=True, slots=True)
-class _Driver:
-    """What a driver is known by, in lower case: its name, its INF, its device's service."""
-
-    name: str
-    inf: str
-    service: str
-
-
-#: The drivers of virtio-win whose INF or service is not called as the driver is. Every other
-#: name stands for itself.
-_DRIVERS = (
-    _Driver("fwcfg", "fwcfg.inf", "fwcfg"),
-    _Driver("pvpanic", "pvpanic.inf", "pvpanic"),
-    _Driver("pvpanic-pci", "pvpanic-pci.inf", "pvpanic"),
-    _Driver("viofs", "viofs.inf", "virtiofsdrv"),
-    _Driver("viogpudo", "viogpudo.inf", "viogpudod"),
-    _Driver("vioinput", "vioinput.inf", "virtioinput"),
-    _Driver("viorng", "viorng.inf", "virtrng"),
-    _Driver("vioserial", "vioser.inf", "virtioserial"),
-)
-_BY_NAME = {driver.name: driver for driver in _DRIVERS}
-#: INF files that are never taken for a renamed one of another driver.
-_OWN_NAMES = frozenset(
-    {driver.inf for driver in _DRIVERS}
-    | {f"{name}.inf" for name in ("viostor", "vioscsi", "netkvm", "balloon", "qxl", "qxldod")}
-    # sriov's protocol driver and the driverless qemufwcfg name services and devices of others.
-    | {"vioprot.inf", "qemufwcfg.inf"}
-)
 
 #: What a guest gets besides the driver of its boot disk. Not among them: vioprot (it binds to
 #: every adapter), viogpudo (it takes the console from QXL and VGA), qemufwcfg (fwcfg's rival for
@@ -187,7 +157,7 @@ def choose_package(
     ``driver`` is a name such as viostor, vioscsi, netkvm or vioserial, in any letter case. One
     that ``windows`` does not trust is taken where there is no other, with ``allow_unsigned``.
     """
-    known = _known(driver)
+    known = named_driver(driver)
     candidates: list[_Candidate] = []
     rejected: list[Rejected] = []
     for source in media:
@@ -257,7 +227,7 @@ def no_driver_error(
     choice: Choice, windows: WindowsVersion, media: Sequence[DriverMedia]
 ) -> NoDriverError:
     """Return the error for a choice without a package: what was looked for, and what is there."""
-    driver, inf_name = choice.driver, _known(choice.driver).inf
+    driver, inf_name = choice.driver, named_driver(choice.driver).inf
     label, build = f"{windows.release} {windows.architecture}", f"build {windows.build}"
     named = windows.product_name
     message = f"There is no {driver} driver for "
@@ -290,18 +260,6 @@ def no_driver_error(
     return NoDriverError(message, remedy + ".")
 
 
-def driver_of(inf_name: str) -> str:
-    """Return the name that virtio-win knows the driver of an INF by."""
-    name = inf_name.lower()
-    known = (driver.name for driver in _DRIVERS if driver.inf == name)
-    return next(known, name.removesuffix(".inf"))
-
-
-def _known(driver: str) -> _Driver:
-    name = driver.lower()
-    return _BY_NAME.get(name, _Driver(name, f"{name}.inf", name))
-
-
 def _location(media: DriverMedia, inf: MediaInf) -> str:
     return f"{media.name}: {inf.path}"
 
@@ -314,19 +272,19 @@ def _beaten(candidate: _Candidate, taken: _Loaded) -> Rejected:
     )
 
 
-def _may_be(inf: MediaInf, driver: _Driver) -> bool:
+def _may_be(inf: MediaInf, driver: DriverName) -> bool:
     """Tell whether an INF is the driver's, or renamed (oem12.inf) and worth a closer look."""
     name = inf.name.lower()
     if name == driver.inf:
         return True
-    if name in _OWN_NAMES or inf.data is None:
+    if name in OWN_INFS or inf.data is None:
         return False
     text = inf.data.lower()
     return any(driver.service.encode(codec) in text for codec in ("utf-8", "utf-16-le"))
 
 
 def _examine(
-    media: DriverMedia, inf: MediaInf, driver: _Driver, windows: WindowsVersion
+    media: DriverMedia, inf: MediaInf, driver: DriverName, windows: WindowsVersion
 ) -> _Candidate | Rejected | None:
     """Judge a package by its place and its INF. None when it is another driver's."""
     location = _location(media, inf)
@@ -377,7 +335,7 @@ def _examine(
     )
 
 
-def _load(candidate: _Candidate, driver: _Driver, windows: WindowsVersion) -> _Loaded | Rejected:
+def _load(candidate: _Candidate, driver: DriverName, windows: WindowsVersion) -> _Loaded | Rejected:
     """Read the files of a package and judge its drivers."""
     media, directory, package = candidate.media, candidate.inf.directory, candidate.package
     listed = {path: media.find(directory, path) for path in package.source_paths}
