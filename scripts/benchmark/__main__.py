@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmark import contenders, figures, guests
+from benchmark import contenders, driver_media, figures, guests
 from benchmark.contenders import Contender, Drivers
 from benchmark.correctness import WrongResultError, require_right
 from benchmark.figures import Reached, Run
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, work: Path, media: Drivers) -> int:
     reached = figures.reached_goals(rounds)
     reached += _iso(built[0], work, media, 1 if short else _INSPECTIONS)
     if not short:
-        reached += _inspections() + _imports()
+        reached += _inspections() + _listings() + _imports()
     growth = _growth(work, media) if arguments.growth else []
     figures.show_medians(figures.medians([*rounds, growth]))
     figures.show_reached(reached)
@@ -144,6 +144,15 @@ def _inspections() -> list[Reached]:
         command = (contenders.OFFLINE_MIG, "inspect", "--engine", "userspace", guest.vmx)
         took = median(measure(command)[0].wall for _ in range(_INSPECTIONS))
         found.append(Reached(f"inspect, {shape.name}", took, 0.6, "s"))
+    return found
+
+
+def _listings() -> list[Reached]:
+    found = []
+    for (name, media), at_most in zip(driver_media.published().items(), (1.0, 5.0), strict=True):
+        command = (contenders.OFFLINE_MIG, "drivers", "list", media)
+        took = median(measure(command)[0].wall for _ in range(_INSPECTIONS))
+        found.append(Reached(f"drivers list, {name}", took, at_most, "s"))
     return found
 
 
