@@ -26,6 +26,7 @@ from offline_mig.drivers.listing import (
     is_inf,
     safe_path,
     too_many_files,
+    unreadable_source,
 )
 from offline_mig.drivers.nested_image import NestedImage
 from offline_mig.errors import SourceUnreadableError
@@ -135,10 +136,16 @@ def _reading(image: IsoImage) -> Iterator[Iterator[tuple[str, Any]]]:
     """Open an ISO; what comes out are the regular files, each readable until the next."""
     libarchive = load_libarchive()
     try:
-        with libarchive.file_reader(str(image.file), "iso9660", "none") as archive:
+        with (
+            # Not by its name, which libarchive must be able to write in the locale.
+            image.file.open("rb") as file,
+            libarchive.fd_reader(file.fileno(), "iso9660", "none") as archive,
+        ):
             yield _regular_files(image, archive)
     except libarchive.ArchiveError as error:
         raise _damaged(image, str(error.msg)) from error
+    except OSError as error:
+        raise unreadable_source(image.shown, error) from error
 
 
 def _regular_files(image: IsoImage, archive: Any) -> Iterator[tuple[str, Any]]:

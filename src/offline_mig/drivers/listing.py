@@ -86,3 +86,11 @@ def file_too_large(medium: str, name: str) -> SourceUnreadableError:
         f"{medium}: {name} is larger than any driver file.",
         "Take the driver package from an untouched virtio-win ISO or RPM.",
     )
+
+
+def unreadable_source(shown: str | Path, error: OSError) -> SourceUnreadableError:
+    """Return the error for a medium that the system does not let be read."""
+    return SourceUnreadableError(
+        f"The driver source {shown} cannot be read: {error.strerror or error}.",
+        "Check its permissions and the disk that it lies on.",
+    )

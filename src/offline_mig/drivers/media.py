@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from offline_mig.drivers.iso import IsoImage, is_iso, read_from_iso, scan_iso
-from offline_mig.drivers.listing import Listing, MediaInf
+from offline_mig.drivers.listing import Listing, MediaInf, unreadable_source
 from offline_mig.drivers.rpm import is_rpm, read_from_rpm, scan_rpm
 from offline_mig.drivers.tree import read_from_tree, scan_tree
 from offline_mig.errors import SourceUnreadableError
@@ -67,10 +67,7 @@ def open_media(path: Path) -> DriverMedia:
         package = is_file and is_rpm(path)
         image = (is_file or path.is_block_device()) and is_iso(path)
     except OSError as error:
-        raise SourceUnreadableError(
-            f"The driver source {path} cannot be read: {error.strerror or error}.",
-            "Check its permissions and the disk that it lies on.",
-        ) from error
+        raise unreadable_source(path, error) from error
     if package:
         return _package(path, name)
     if image:

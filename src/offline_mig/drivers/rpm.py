@@ -10,13 +10,11 @@ all that come before. So it is gone through once, and what a driver package may 
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from offline_mig.drivers.archive import BLOCK, load_libarchive
 from offline_mig.drivers.copies import without_copies
@@ -34,6 +32,7 @@ from offline_mig.drivers.listing import (
     is_inf,
     safe_path,
     too_many_files,
+    unreadable_source,
 )
 from offline_mig.drivers.nested_image import NestedImage
 from offline_mig.errors import SourceUnreadableError
@@ -103,7 +102,7 @@ def read_from_rpm(path: Path, contents: RpmContents, wanted: Collection[str]) ->
     places = {name: links.get(name.lower(), name.lower()) for name in wanted}
     missing = {place for place in places.values() if place not in kept}
     found = {place: kept[place] for place in places.values() if place in kept}
-    left = MAX_PACKAGE_SIZE - sum(map(len, found.values()))
+    left = MAX_PACKAGE_SIZE
     with _reading(path) as reader:
         for entry in reader if missing else ():
             name = _name(entry)
@@ -123,8 +122,6 @@ def read_from_rpm(path: Path, contents: RpmContents, wanted: Collection[str]) ->
                 f"{path.name}: {name} has no contents, or is no longer there.",
                 "Leave the package alone while it is being read, or download it again.",
             )
-    if left < 0:
-        raise file_too_large(path.name, min(places))
     return {name: found[place] for name, place in places.items()}
 
 
@@ -240,25 +237,24 @@ def _comes_later(entry: CpioEntry) -> bool:
 def _reading(path: Path) -> Iterator[CpioReader]:
     libarchive = load_libarchive()
     try:
-        with path.open("rb") as file:
-            yield CpioReader(_unpacked(libarchive, path, file.fileno()))
+        with (
+            path.open("rb") as file,
+            closing(_unpacked(path, file.fileno())) as blocks,
+        ):
+            yield CpioReader(blocks)
     except CpioError as error:
         raise _damaged(path, str(error)) from error
     except libarchive.ArchiveError as error:
         raise _damaged(path, str(error.msg)) from error
     except OSError as error:
-        raise SourceUnreadableError(
-            f"The driver source {path} cannot be read: {error.strerror or error}.",
-            "Check its permissions and the disk that it lies on.",
-        ) from error
+        raise unreadable_source(path, error) from error
 
 
-def _unpacked(libarchive: Any, path: Path, descriptor: int) -> Iterator[bytes]:
+def _unpacked(path: Path, descriptor: int) -> Generator[bytes]:
     """Yield the payload without its compression."""
     from libarchive import ffi
     from libarchive.read import ArchiveRead, new_archive_read
 
-    os.lseek(descriptor, 0, os.SEEK_SET)
     with new_archive_read("raw", "rpm") as handle:
         for name in _COMPRESSIONS:
             ffi.get_read_filter_function(name)(handle)
