@@ -27,7 +27,8 @@ class NestedImage:
         folder = _folder()
         try:
             with tempfile.TemporaryFile(dir=folder, prefix="offline-mig-") as file:
-                if os.statvfs(file.fileno()).f_bavail * os.statvfs(file.fileno()).f_frsize < size:
+                free = os.statvfs(file.fileno())
+                if free.f_bavail * free.f_frsize < size:
                     raise _no_room(shown, size, folder)
                 for block in blocks:
                     file.write(block)
