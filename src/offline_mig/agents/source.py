@@ -11,7 +11,7 @@ from offline_mig.agents.agent import Agent
 from offline_mig.agents.archives import MAX_FILE_SIZE, RPM_MARK, read_rpm, read_zip
 from offline_mig.agents.installer_package import agent_of_package
 from offline_mig.agents.spice_executables import agent_of_pair, pair_folders
-from offline_mig.drivers.iso import is_iso, read_from_iso, scan_iso
+from offline_mig.drivers.iso import IsoImage, is_iso, read_from_iso, scan_iso
 from offline_mig.drivers.tree import read_from_tree, scan_tree
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.windows.installer_database import COMPOUND_FILE, InstallerDatabaseError
@@ -62,8 +62,9 @@ def open_agent_source(path: Path) -> AgentSource:
         listing = scan_tree(path)
         contents = read_from_tree(path, _wanted(path, listing.files))
     elif iso:
-        listing = scan_iso(path)
-        contents = read_from_iso(path, listing.links, _wanted(path, listing.files))
+        image = IsoImage.at(path)
+        listing = scan_iso(image)
+        contents = read_from_iso(image, listing.links, _wanted(path, listing.files))
     elif mark.startswith(RPM_MARK):
         contents = read_rpm(path, _is_wanted)
     elif mark.startswith(_ZIP):
