@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from offline_mig.agents.rpm_digest import rpm_damage
 from offline_mig.drivers.listing import MAX_ENTRIES, safe_path
+from offline_mig.drivers.rpm_digest import rpm_damage
 from offline_mig.errors import HostNotReadyError, SourceUnreadableError
 
 #: Bytes of one file and of all that are taken. The largest, qemu-ga's MSI, has about ten million.

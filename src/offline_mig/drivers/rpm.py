@@ -35,6 +35,7 @@ from offline_mig.drivers.listing import (
     unreadable_source,
 )
 from offline_mig.drivers.nested_image import NestedImage
+from offline_mig.drivers.rpm_digest import rpm_damage
 from offline_mig.errors import SourceUnreadableError
 
 #: RPMLEAD_MAGIC of rpm's lib/rpmlead.c.
@@ -80,10 +81,13 @@ def is_rpm(path: Path) -> bool:
 def scan_rpm(path: Path) -> RpmContents:
     """List an RPM in one pass, reading its INF files and keeping what belongs to drivers.
 
+    What has a digest is checked by it before.
+
     Raises SourceUnreadableError when it is damaged or too large when unpacked, HostNotReadyError
     without libarchive or without room for the image inside.
     """
     scan = _Scan(path)
+    _require_undamaged(path)
     with _reading(path) as reader:
         for count, entry in enumerate(reader):
             if count >= MAX_ENTRIES:
@@ -231,6 +235,15 @@ def _name(entry: CpioEntry) -> str | None:
 def _comes_later(entry: CpioEntry) -> bool:
     """Tell whether the contents come with another name of the same file."""
     return entry.names > 1 and entry.size == 0
+
+
+def _require_undamaged(path: Path) -> None:
+    try:
+        damage = rpm_damage(path)
+    except OSError as error:
+        raise unreadable_source(path, error) from error
+    if damage is not None:
+        raise _damaged(path, damage)
 
 
 @contextmanager
