@@ -9,6 +9,7 @@ from offline_mig.errors import SourceUnreadableError
 from offline_mig.machine import Firmware
 from offline_mig.targets.defined_domain import DefinedDomain
 from offline_mig.targets.devices import MachineType
+from offline_mig.targets.hardware import TargetMachine
 from offline_mig.windows.version import WindowsVersion
 
 _NT6 = (6, 0)
@@ -20,7 +21,8 @@ class BootQuestion:
 
     ``firmware`` None is what its disks are laid out for, ``machine_type`` None what a converted
     guest of its Windows gets. A ``domain`` says all of it itself. ``trusted`` says that the guest
-    takes unsigned drivers (test-signing).
+    takes unsigned drivers (test-signing), ``modern`` that VirtIO devices show no legacy ids, where
+    that is decided already.
     """
 
     bus: BootBus = BootBus.VIRTIO
@@ -28,6 +30,7 @@ class BootQuestion:
     machine_type: MachineType | None = None
     domain: DefinedDomain | None = None
     trusted: bool = False
+    modern: bool | None = None
 
 
 #: Buses by libvirt's name of the disk's bus and, for SCSI, of the controller's model.
@@ -56,10 +59,19 @@ def question_of(domain: DefinedDomain, *, trusted: bool) -> BootQuestion:
     return BootQuestion(bus, firmware, None, domain, trusted)
 
 
+def question_of_target(target: TargetMachine, *, trusted: bool) -> BootQuestion:
+    """Return what a machine asks that a conversion has decided on."""
+    modern = target.machine_type is MachineType.Q35 and not target.transitional
+    bus = BootBus(target.disk_bus.value)
+    return BootQuestion(bus, target.firmware, target.machine_type, None, trusted, modern)
+
+
 def controller_of(question: BootQuestion, windows: WindowsVersion) -> BootController:
     """Return the controller that a machine has for the system disk."""
     if question.domain is not None:
         modern = question.domain.modern
+    elif question.modern is not None:
+        modern = question.modern
     else:
         default = MachineType.PC if windows.nt < _NT6 else MachineType.Q35
         modern = (question.machine_type or default) is MachineType.Q35

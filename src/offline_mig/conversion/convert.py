@@ -8,16 +8,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offline_mig.agents.source import AgentSource
 from offline_mig.conversion.agent_choice import (
-    ChosenAgents,
-    choose_and_plan_agents,
     open_agent_sources,
 )
+from offline_mig.conversion.boot_examination import examine_boot
+from offline_mig.conversion.boot_question import BootQuestion, question_of_target
 from offline_mig.conversion.bulk_copy import BulkCopy, CopyJob
-from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, open_sources
+from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
-    examined_volume,
+    joined_volumes,
     locate_windows,
     read_source,
     readable_hives,
@@ -26,6 +25,7 @@ from offline_mig.conversion.examination import (
 )
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.progress import Progress, Stopwatch
+from offline_mig.conversion.proposal import Proposal, found_notes, propose
 from offline_mig.conversion.report import Report, report_json
 from offline_mig.conversion.source_guard import file_sha256, record_state, require_unchanged
 from offline_mig.conversion.workspace import (
@@ -34,19 +34,15 @@ from offline_mig.conversion.workspace import (
     open_workspace,
     refuse_existing,
 )
-from offline_mig.drivers.media import DriverMedia
+from offline_mig.diagnosis.verdict import Outcome, Verdict, judge
 from offline_mig.errors import OutputRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
 from offline_mig.images import qemu_img
 from offline_mig.images.trimmed_image import create_trimmed
 from offline_mig.machine import DiskFormat, Machine
 from offline_mig.surgery.changes import OpenGuest
-from offline_mig.surgery.conversion_plan import missing_files, plan_conversion
-from offline_mig.surgery.driver_cabinet import take_from_cabinets
-from offline_mig.surgery.facts import GuestFacts
-from offline_mig.surgery.operation import Journal, apply_plan, verify_plan
-from offline_mig.surgery.plan import Plan
-from offline_mig.surgery.record import diff_lines
+from offline_mig.surgery.facts import examine
+from offline_mig.surgery.operation import Journal, apply_plan, require_done, verify_plan
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
 from offline_mig.targets.identity import FALLBACK_NAME, machine_name
@@ -54,22 +50,6 @@ from offline_mig.targets.libvirt import domain_xml
 
 #: Bytes that the overlay and qcow2 metadata may take beside the converted disk.
 _OVERLAY_ALLOWANCE = 128 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What is to be done to one guest, decided with its system volume mounted read-only.
-
-    ``wanted`` is the whole plan, ``pending`` what of it the guest is not already; ``diff`` shows
-    the latter.
-    """
-
-    facts: GuestFacts
-    drivers: ChosenDrivers
-    agents: ChosenAgents
-    wanted: Plan
-    pending: Plan
-    diff: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,8 +92,8 @@ def rehearse(
     ) as (disks, layout, volume):
         progress.step("Planning")
         machine = with_found_firmware(machine, layout)
-        proposal = _propose(disks, volume, media, agents, options)
-        notes = (*disks.notes, *_found_notes(machine, volume, proposal))
+        proposal = propose(disks, layout, volume, machine, media, agents, options)
+        notes = (*disks.notes, *found_notes(machine, volume, proposal))
     names = disk_names(machine, options.format)
     files = [options.output.absolute() / name for name in names]
     target = _plan_target(machine, volume, proposal, files, options)
@@ -174,7 +154,7 @@ def convert(
                 for note in disks.notes:
                     progress.note(note)
                 machine = with_found_firmware(machine, layout)
-                proposal = _propose(disks, volume, media, agents, options)
+                proposal = propose(disks, layout, volume, machine, media, agents, options)
                 # A wish that the target cannot meet must not surface after the long copy.
                 target = _plan_target(
                     machine, volume, proposal, [output / name for name in names], options
@@ -182,8 +162,14 @@ def convert(
                 domain = domain_xml(target)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
-                journal = _operate(disks, volume, proposal)
-            notes = _found_notes(machine, volume, proposal)
+                journal, verdict = _operate(
+                    disks,
+                    layout,
+                    volume,
+                    proposal,
+                    question_of_target(target, trusted=options.allow_unsigned),
+                )
+            notes = (*found_notes(machine, volume, proposal), *_verdict_notes(verdict))
             engine_notes = disks.notes
         with watch.measure("copy"):
             progress.step("Copying the disks")
@@ -194,7 +180,7 @@ def convert(
                 size = qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size
                 qemu_img.check(job.target, job.format, size)
             if engine.quick:
-                _verify_results(engine, jobs, volume, proposal)
+                _verify_results(engine, jobs, layout, volume, proposal)
             require_unchanged(before, checksum=options.checksum)
         (workspace.folder / domain_name).write_text(domain, encoding="utf-8")
         report = Report(
@@ -207,6 +193,7 @@ def convert(
             wanted=proposal.wanted,
             pending=proposal.pending,
             journal=journal,
+            verdict=verdict,
             options=options,
             published=(*names, report_name, domain_name),
             target=target,
@@ -279,71 +266,56 @@ def _require_space(
         )
 
 
-def _propose(
+def _operate(
     disks: GuestDisks,
+    layout: DiskLayout,
     volume: SystemVolume,
-    media: tuple[DriverMedia, ...],
-    agent_sources: tuple[AgentSource, ...],
-    options: ConvertOptions,
-) -> Proposal:
-    with examined_volume(disks, volume) as (files, facts):
-        drivers = choose_drivers(media, facts.version, allow_unsigned=options.allow_unsigned)
-        found, cabinet_notes = take_from_cabinets(
-            files, facts, missing_files(facts, drivers.drivers)
-        )
-        wanted = plan_conversion(facts, drivers.drivers, found)
-        agents = choose_and_plan_agents(
-            files,
-            facts,
-            agent_sources,
-            serial=drivers.in_place.serial,
-            graphics=options.target.graphics,
-        )
-        wanted = replace(
-            wanted,
-            blocks=(*wanted.blocks, *agents.plan.blocks),
-            notes=(*wanted.notes, *cabinet_notes),
-        )
-        guest = OpenGuest(files, readable_hives(facts))
-        pending = wanted.pending(guest)
-        diff = tuple(diff_lines(pending, guest))
-        return Proposal(facts, drivers, agents, wanted, pending, diff)
-
-
-def _found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> tuple[str, ...]:
-    return (
-        *machine.notes,
-        *volume.notes,
-        *proposal.facts.notes,
-        *proposal.wanted.notes,
-        *proposal.drivers.notes,
-        *proposal.agents.notes,
-    )
-
-
-def _operate(disks: GuestDisks, volume: SystemVolume, proposal: Proposal) -> Journal:
-    facts = proposal.facts
+    proposal: Proposal,
+    question: BootQuestion,
+) -> tuple[Journal, Verdict]:
+    """Apply what is pending, read all of it back, and ask the boot model about the outcome."""
     journal = Journal()
-    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="offline-mig-") as name:
+        scratch = Path(name)
         if len(proposal.pending):
-            with disks.mount(volume.disk, volume.partition, writable=True) as files:
-                journal = apply_plan(proposal.pending, files, facts.hive_files, Path(scratch))
-        with disks.mount(volume.disk, volume.partition, writable=False) as files:
-            verify_plan(proposal.wanted, files, facts.hive_files, Path(scratch))
-    return journal
+            with joined_volumes(disks, layout, volume, writable=True) as files:
+                journal = apply_plan(proposal.pending, files, proposal.facts.hive_files, scratch)
+        with joined_volumes(disks, layout, volume, writable=False) as files:
+            facts = examine(files, volume.root, scratch)
+            require_done(proposal.wanted, OpenGuest(files, readable_hives(facts)))
+            found = examine_boot(disks, layout, volume, files, facts, question, scratch)
+    return journal, judge(found.findings)
 
 
 def _verify_results(
-    engine: Engine, jobs: tuple[CopyJob, ...], volume: SystemVolume, proposal: Proposal
+    engine: Engine,
+    jobs: tuple[CopyJob, ...],
+    layout: DiskLayout,
+    volume: SystemVolume,
+    proposal: Proposal,
 ) -> None:
     """Read the plan back once more, from the disks that are about to be published."""
     results = tuple(OpenedDisk(job.target, job.format) for job in jobs)
     with (
         tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
         engine.open(results, writable=False) as disks,
-        disks.mount(volume.disk, volume.partition, writable=False) as files,
+        joined_volumes(disks, layout, volume, writable=False) as files,
     ):
         verify_plan(proposal.wanted, files, proposal.facts.hive_files, Path(scratch))
+
+
+def _verdict_notes(verdict: Verdict) -> tuple[str, ...]:
+    """Return what the boot model says against the converted guest."""
+    if verdict.broken is None:
+        return tuple(
+            f"After the start: {finding.detail} ({finding.id})" for finding in verdict.findings
+        )
+    how = "would stop" if verdict.outcome is Outcome.STOPS else "may or may not start"
+    note = (
+        f"By the boot model the converted guest {how}: {verdict.broken.id}, "
+        f"{verdict.broken.detail} 'offline-mig doctor' tells more."
+    )
+    return (note,)
 
 
 def _plan_target(

@@ -20,6 +20,8 @@ from offline_mig.conversion.agent_choice import ChosenAgents
 from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.source_guard import FileState
+from offline_mig.conversion.verdict_record import verdict_record
+from offline_mig.diagnosis.verdict import Verdict
 from offline_mig.drivers.package import DriverPackage
 from offline_mig.drivers.selection import Choice
 from offline_mig.guest.guestfs_engine import guestfs_version
@@ -43,7 +45,8 @@ class Report:
     """All that is known of a conversion that succeeded.
 
     ``wanted`` is the whole plan, ``pending`` what of it the guest was not already and what was
-    therefore done; ``published`` are the names of the results.
+    therefore done; ``verdict`` is what the boot model says of the outcome; ``published`` are the
+    names of the results.
     """
 
     machine: Machine
@@ -55,6 +58,7 @@ class Report:
     wanted: Plan
     pending: Plan
     journal: Journal
+    verdict: Verdict
     options: ConvertOptions
     published: tuple[str, ...]
     target: TargetMachine
@@ -85,6 +89,7 @@ def report_json(report: Report) -> str:
         "plan": plan_record(report.pending),
         "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),
+        "boot": verdict_record(report.verdict),
         "target": {
             "machine": plain(report.target),
             "disk_sha256": list(report.disk_sha256),

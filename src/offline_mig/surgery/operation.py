@@ -107,6 +107,11 @@ def verify_plan(
     guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=False))
     for hive in guest.hives.values():
         hive.require_readable()
+    require_done(plan, guest)
+
+
+def require_done(plan: Plan, guest: OpenGuest) -> None:
+    """Raise VerificationError, which names them, when a guest lacks changes of ``plan``."""
     missing = [change for change in plan if not change.is_done(guest)]
     if missing:
         shown = "; ".join(subject(change) for change in missing[:5])
