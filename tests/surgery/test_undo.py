@@ -17,7 +17,7 @@ from fixtures.catalogue import (
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.memory_volume import MemoryVolume
 from fixtures.result import reglookup
-from fixtures.small_edit import ADDED, REPLACED, small_plan
+from fixtures.small_edit import ADDED, REPLACED, one_of_each
 from fixtures.windows_tree import system_volume
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
@@ -48,7 +48,7 @@ class Bench:
         self.before = dict(self.volume.files)
         self.directories = set(self.volume.directories)
         self.facts: GuestFacts = examine(self.volume, self._root(), scratch)
-        plan = small_plan(self.facts, self.volume, None, None)  # type: ignore[arg-type]
+        plan = one_of_each(self.facts)
         replays = (
             ReplayLogs(name, replay.path, replay.source, replay.growth, "dirty")
             for name, replay in self.facts.replays.items()
