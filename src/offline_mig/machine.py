@@ -30,6 +30,9 @@ class DiskFormat(StrEnum):
     VMDK = "vmdk"
     QCOW2 = "qcow2"
     RAW = "raw"
+    VDI = "vdi"
+    VHD = "vpc"
+    VHDX = "vhdx"
 
 
 @dataclass(frozen=True, slots=True)

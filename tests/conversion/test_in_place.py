@@ -103,6 +103,9 @@ def test_edit_and_undo_byte_for_byte(kind: GuestKind, image: MakeImage, tmp_path
     [
         ("raw", ""),
         ("qcow2", "compat=0.10"),
+        ("vdi", ""),
+        ("vhdx", ""),
+        ("vpc", ""),
         ("vmdk", "subformat=monolithicSparse"),
         ("vmdk", "subformat=monolithicFlat"),
         ("vmdk", "subformat=twoGbMaxExtentSparse"),

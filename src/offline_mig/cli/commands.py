@@ -91,7 +91,7 @@ def check(as_json: bool) -> None:
 def inspect(source: Path, system_partition: str | None, engine: str, as_json: bool) -> None:
     """Tell what machine SOURCE is and which Windows is in it; changes nothing.
 
-    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw).
+    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw, VDI, VHD, VHDX).
     """
     found = inspect_guest(source, choose_engine(EngineChoice(engine)), system_partition)
     if as_json:
@@ -201,8 +201,8 @@ def convert_command(
 ) -> None:
     """Convert the powered-off guest SOURCE into a KVM guest on VirtIO.
 
-    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw). It is opened
-    read-only and never changed.
+    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw, VDI, VHD, VHDX).
+    It is opened read-only and never changed.
     """
     if output is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")

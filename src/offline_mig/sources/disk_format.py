@@ -12,6 +12,13 @@ from offline_mig.errors import SourceUnreadableError
 from offline_mig.images.qcow2_header import MAGIC as QCOW2_MAGIC
 from offline_mig.machine import DiskFormat
 from offline_mig.sources.file_access import shown
+from offline_mig.sources.hypervisor_layer import (
+    VDI_MAGIC,
+    VDI_MAGIC_AT,
+    VHD_MAGIC,
+    VHDX_MAGIC,
+    is_fixed_vhd,
+)
 from offline_mig.sources.vmdk import (
     COWD_MAGIC,
     SESPARSE_MAGIC,
@@ -30,14 +37,17 @@ _GPT_SIGNATURE = b"EFI PART"
 _GPT_OFFSETS = (512, 4096)
 
 _TO_QCOW2 = "Convert it first: 'qemu-img convert -O qcow2'."
+#: Offset, magic and format of single-file images of other hypervisors, see hypervisor_layer.
+_HYPERVISOR_IMAGES = (
+    (0, VHDX_MAGIC, DiskFormat.VHDX),
+    (0, VHD_MAGIC, DiskFormat.VHD),
+    (VDI_MAGIC_AT, VDI_MAGIC, DiskFormat.VDI),
+)
+_FIXED_VHD_SUFFIXES = {".vhd", ".vpc"}
 _UNPACK = "Unpack it, then give the disk or the VMX file inside."
-#: Offset, magic, what it is, what to do. VHDX: MS-VHDX 2.2.1; VHD: its specification, "Hard
-#: Disk Footer Format"; VDI: VirtualBox VDICore.h; QED: docs/interop/qed_spec.txt; LUKS:
-#: cryptsetup's on-disk format; ustar: POSIX pax; ISO 9660: 8.4.2.
+#: Offset, magic, what it is, what to do. QED: docs/interop/qed_spec.txt; LUKS: cryptsetup's
+#: on-disk format; ustar: POSIX pax; ISO 9660: 8.4.2.
 _OTHER_KINDS = (
-    (0, b"vhdxfile", "a Hyper-V VHDX image", _TO_QCOW2),
-    (0, b"conectix", "a Hyper-V VHD image", _TO_QCOW2),
-    (64, b"\x7f\x10\xda\xbe", "a VirtualBox VDI image", _TO_QCOW2),
     (0, b"QED\0", "a QED image", _TO_QCOW2),
     (0, b"LUKS\xba\xbe", "a LUKS encrypted volume", "Decrypt it first."),
     (257, b"ustar", "a tar archive, perhaps an OVA", _UNPACK),
@@ -50,7 +60,7 @@ _OTHER_KINDS = (
     (32769, b"CD001", "a CD or DVD image", "Give a disk image."),
 )
 _VMX_WORDS = (b"config.version", b"virtualhw.version", b".encoding")
-_GIVE_DISK = "Give a VMDK, qcow2 or raw disk image, or a VMX file."
+_GIVE_DISK = "Give a VMDK, qcow2, VDI, VHD, VHDX or raw disk image, or a VMX file."
 
 
 def looks_like_vmx(head: bytes) -> bool:
@@ -61,11 +71,11 @@ def looks_like_vmx(head: bytes) -> bool:
     return any(line.startswith(_VMX_WORDS) for line in lines)
 
 
-def recognise(path: Path, head: bytes, size: int) -> DiskFormat:
+def recognise(path: Path, head: bytes, size: int, tail: bytes = b"") -> DiskFormat:
     """Return the format of the image ``path`` that begins with ``head``, HEAD bytes or all.
 
-    ``size`` is that of the file in bytes. Raises SourceUnreadableError with a sentence of its own
-    for each kind of file that is no disk image.
+    ``size`` is that of the file in bytes, ``tail`` are its last 512 bytes. Raises
+    SourceUnreadableError with a sentence of its own for each kind of file that is no disk image.
     """
     if size == 0:
         raise SourceUnreadableError(
@@ -82,6 +92,11 @@ def recognise(path: Path, head: bytes, size: int) -> DiskFormat:
             f"{shown(path)} is an ESX snapshot extent (seSparse); such disks are not read.",
             "Consolidate the machine's snapshots in VMware and give the resulting disk.",
         )
+    for offset, magic, image_format in _HYPERVISOR_IMAGES:
+        if head[offset : offset + len(magic)] == magic:
+            return image_format
+    if path.suffix.lower() in _FIXED_VHD_SUFFIXES and is_fixed_vhd(tail, size):
+        return DiskFormat.VHD
     for offset, magic, words, remedy in _OTHER_KINDS:
         if head[offset : offset + len(magic)] == magic:
             raise SourceUnreadableError(f"{shown(path)} is {words}, which is not read.", remedy)

@@ -14,6 +14,7 @@ from offline_mig.images.image_lock import refuse_in_use
 from offline_mig.machine import DiskFormat, DiskImage
 from offline_mig.sources.disk_format import HEAD, recognise
 from offline_mig.sources.file_access import open_file, shown, stat_regular_file, unreadable
+from offline_mig.sources.hypervisor_layer import VHD_FOOTER, read_hypervisor_layer
 from offline_mig.sources.layer import Layer, Parent
 from offline_mig.sources.named_files import find_inside
 from offline_mig.sources.qcow2_layer import read_qcow2_layer
@@ -124,8 +125,9 @@ def _read_layer(path: Path, stated: DiskFormat | None, root: Path) -> Layer:
     with open_file(path, wrong_kind=SourceUnsafeError) as file:
         size = file.size
         head = file.read(0, HEAD)
+        tail = file.read(max(size - VHD_FOOTER, 0), VHD_FOOTER)
     # An empty file is told so whatever its format should be.
-    found = stated if stated is DiskFormat.RAW and size else recognise(path, head, size)
+    found = stated if stated is DiskFormat.RAW and size else recognise(path, head, size, tail)
     if stated is not None and found is not stated:
         raise SourceUnreadableError(
             f"{shown(path)} should be a {stated.value} image, but is a {found.value} image.",
@@ -135,6 +137,8 @@ def _read_layer(path: Path, stated: DiskFormat | None, root: Path) -> Layer:
         return read_vmdk_layer(path, root)
     if found is DiskFormat.QCOW2:
         return read_qcow2_layer(path)
+    if found in (DiskFormat.VDI, DiskFormat.VHD, DiskFormat.VHDX):
+        return read_hypervisor_layer(path, found)
     # qemu rounds a raw image up to whole sectors.
     return Layer(found, found.value, (path,), -(-size // _SECTOR) * _SECTOR)
 
