@@ -23,10 +23,10 @@ from fuzzing.mutation import line_mutator
 _SLOWEST = 5
 _LARGEST_MEMORY = 2048
 #: Bytes of one input.
-_LARGEST = {"inf": 16384, "catalogue": 16384, "iso": 64, "pe": 8192}
+_LARGEST = {"inf": 6144, "catalogue": 16384, "iso": 64, "pe": 8192}
 _SUFFIXES = {"inf": ".inf", "catalogue": ".cat"}
 #: Bytes of published files that are taken as seeds: large ones only take longer.
-_LARGEST_SEED = 12288
+_LARGEST_SEED = 6144
 
 
 def main() -> int:

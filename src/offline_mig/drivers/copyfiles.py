@@ -17,6 +17,8 @@ from offline_mig.windows.version import Architecture
 
 #: What a Windows file name cannot hold; among it everything that would lead elsewhere.
 _NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
+#: Characters of a path: MAX_PATH of windef.h, which bounds what SetupAPI copies from and to.
+_MAX_PATH = 260
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,17 @@ def read_copied(
     files: list[CopyFile] = []
     for name in names:
         if name.startswith("@"):
-            files.append(_copied(inf, "", name[1:], "", 0, architecture))
+            destination = _destination(inf, "")
+            files.append(_copied(inf, destination, name[1:], "", 0, architecture))
             continue
         if not inf.has(name):
             raise InfError(inf.name, f"CopyFiles names the section [{name}], which is not there")
+        destination = _destination(inf, name)
         for line in inf.lines(name):
             flags = read_number(inf, line, line.text(3)) & 0xFFFFFFFF
             if line.text(0):
-                files.append(_copied(inf, name, line.text(0), line.text(1), flags, architecture))
+                target, source = line.text(0), line.text(1)
+                files.append(_copied(inf, destination, target, source, flags, architecture))
     return tuple(files)
 
 
@@ -82,15 +87,18 @@ def plain_name(inf: InfFile, name: str) -> str:
 
 
 def _copied(
-    inf: InfFile, section: str, target: str, source: str, flags: int, architecture: Architecture
+    inf: InfFile,
+    destination: tuple[int, str],
+    target: str,
+    source: str,
+    flags: int,
+    architecture: Architecture,
 ) -> CopyFile:
-    directory, subdirectory = _destination(inf, section)
     source = plain_name(inf, source or target)
     return CopyFile(
         source,
         plain_name(inf, target),
-        directory,
-        subdirectory,
+        *destination,
         _source_directory(inf, source, architecture),
         flags,
     )
@@ -122,6 +130,8 @@ def _decorated(inf: InfFile, section: str, key: str, architecture: Architecture)
 
 def _relative(inf: InfFile, path: str) -> str:
     path = path.strip("\\")
+    if len(path) > _MAX_PATH:
+        raise InfError(inf.name, f"the path {path[:20]!r}... is longer than Windows allows")
     for part in path.split("\\") if path else ():
         if part != ".":
             plain_name(inf, part)

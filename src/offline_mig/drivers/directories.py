@@ -6,6 +6,7 @@ Source: Microsoft, "Using Dirids".
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -30,7 +31,7 @@ class DirId(IntEnum):
 
 
 #: Directories by their identifiers, as paths below the Windows directory.
-BELOW_WINDOWS = {
+BELOW_WINDOWS: Mapping[int, str] = {
     DirId.WINDOWS: "",
     DirId.SYSTEM32: r"system32",
     DirId.DRIVERS: r"system32\drivers",
@@ -79,9 +80,7 @@ class InfPath:
         """
         if self.directory not in BELOW_WINDOWS:
             return None
-        return "\\".join(
-            part for part in (BELOW_WINDOWS[DirId(self.directory)], self.relative) if part
-        )
+        return "\\".join(part for part in (BELOW_WINDOWS[self.directory], self.relative) if part)
 
 
 def expand_directories(text: str, windows_directory: str) -> str:
@@ -91,7 +90,7 @@ def expand_directories(text: str, windows_directory: str) -> str:
     """
 
     def path(match: re.Match[str]) -> str:
-        below = BELOW_WINDOWS.get(DirId(int(match[1]))) if int(match[1]) in set(DirId) else None
+        below = BELOW_WINDOWS.get(int(match[1]))
         if below is None:
             return match[0]
         return f"{windows_directory}\\{below}" if below else windows_directory

@@ -27,6 +27,9 @@ SPSVCINST_ASSOCSERVICE = 0x2
 #: Lines, values and files of all install sections of an INF together. Sections that many others
 #: name let a small file stand for a huge installation; the largest real one has some thousands.
 MAX_INSTALLED_ITEMS = 200_000
+#: Bytes of all registry values of an INF together: few lines of text may be read many times. A
+#: service key of a real driver has some kilobytes.
+MAX_REGISTRY_SIZE = 32 * 1024 * 1024
 
 #: The FeatureScore of an INF that has none (Microsoft, "INF FeatureScore Directive").
 DEFAULT_FEATURE_SCORE = 0xFF
@@ -129,6 +132,7 @@ class InstallReader:
         self._architecture = architecture
         self._windows_directory = windows_directory
         self._items = 0
+        self._registry_size = 0
         self._includes: list[str] = []
         self._needs_elsewhere: list[str] = []
 
@@ -201,17 +205,26 @@ class InstallReader:
     def _registry(self, lines: Iterable[InfLine]) -> tuple[InfRegistryValue, ...]:
         """Return what the lines' DelReg and AddReg do, in the order that Windows does it."""
         lines = tuple(lines)
-        changes = (
-            *read_deleted(self._inf, _names(lines, "DelReg")),
-            *read_added(self._inf, _names(lines, "AddReg"), self._windows_directory),
-        )
-        self._count(len(changes))
-        return changes
+        changes = list(read_deleted(self._inf, self._sections(lines, "DelReg")))
+        for section in self._sections(lines, "AddReg"):
+            added = read_added(self._inf, (section,), self._windows_directory)
+            self._registry_size += sum(len(line.value.data) for line in added if line.value)
+            if self._registry_size > MAX_REGISTRY_SIZE:
+                raise InfError(self._inf.name, "its registry values add up to too much")
+            changes += added
+        return tuple(changes)
 
     def _copied(self, lines: Iterable[InfLine]) -> tuple[CopyFile, ...]:
-        files = read_copied(self._inf, _names(lines, "CopyFiles"), self._architecture)
-        self._count(len(files))
-        return files
+        return read_copied(self._inf, self._sections(lines, "CopyFiles"), self._architecture)
+
+    def _sections(self, lines: Iterable[InfLine], directive: str) -> list[str]:
+        """Return the sections that a directive names, once they are counted.
+
+        Counted by their lines before any is read, for a line may be long work without a result.
+        """
+        names = _names(lines, directive)
+        self._count(sum(len(self._inf.lines(name)) for name in names))
+        return names
 
     def _service(self, line: InfLine) -> ServiceInstall:
         # AddService = name, [flags], section[, event log section[, [log][, source]]]
@@ -287,9 +300,14 @@ class InstallReader:
 
 
 def _names(lines: Iterable[InfLine], key: str) -> list[str]:
-    return list(
-        dict.fromkeys(text for line in lines if line.is_for(key) for text in line.fields if text)
-    )
+    """Return the names that the lines of a directive hold, each once in whatever letter case."""
+    names: dict[str, str] = {}
+    for line in lines:
+        if line.is_for(key):
+            for text in line.fields:
+                if text:
+                    names.setdefault(text.lower(), text)
+    return list(names.values())
 
 
 def _text(lines: Iterable[InfLine], key: str) -> str:

@@ -6,7 +6,6 @@ The forms: Microsoft, "INF Version Section", "INF Manufacturer Section", "INF Mo
 from __future__ import annotations
 
 import datetime
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -146,9 +145,7 @@ def read_package(
         raise InfError(name, f"its class {class_guid!r} is not a GUID")
     date, version, version_text = _driver_version(inf)
     manufacturers = _manufacturers(inf)
-    models = tuple(itertools.islice(_models(inf, manufacturers, windows), _MAX_MODELS + 1))
-    if len(models) > _MAX_MODELS:
-        raise InfError(name, f"it has more than {_MAX_MODELS} models")
+    models = tuple(_models(inf, manufacturers, windows))
     installed = {model.effective_section.lower(): model for model in models}
     reader = InstallReader(inf, windows.architecture, windows_directory)
     return DriverPackage(
@@ -213,11 +210,15 @@ def _decorations(line: InfLine) -> tuple[str, ...]:
 def _models(
     inf: InfFile, manufacturers: Iterable[InfLine], windows: WindowsVersion
 ) -> Iterator[DeviceModel]:
+    lines_left = _MAX_MODELS
     for manufacturer in manufacturers:
         decoration = best_decoration(_decorations(manufacturer), windows)
         if decoration is None:
             continue
         section = manufacturer.text(0) + (f".{decoration}" if decoration else "")
+        lines_left -= len(inf.lines(section))
+        if lines_left < 0:  # Many manufacturers may share one section.
+            raise InfError(inf.name, f"it has more than {_MAX_MODELS} models")
         for line in inf.lines(section):
             # description = install section[, hardware id[, compatible id ...]]
             if line.key is None or not line.text(0):
