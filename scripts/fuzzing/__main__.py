@@ -41,21 +41,21 @@ def main() -> int:
         made.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(_seeds(arguments.target, target)):
         (corpus / f"seed-{number}").write_bytes(seed)
-    words = folder / "words"
-    words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
     options = [
         f"-max_total_time={arguments.seconds}",
         f"-max_len={_LARGEST[arguments.target]}",
         f"-timeout={_SLOWEST}",
         f"-rss_limit_mb={_LARGEST_MEMORY}",
         f"-artifact_prefix={findings}/",
-        f"-dict={words}",
         "-print_final_stats=1",
         *(["-merge=1", str(arguments.merge_into)] if arguments.merge_into else []),
         str(corpus),
     ]
     mutator = None
     if target.words:
+        words = folder / "words"
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
+        options.insert(0, f"-dict={words}")
         # Looked up late: atheris puts another in its place when it starts.
         mutator = line_mutator(target.words, atheris.Mutate)
     atheris.Setup([sys.argv[0], *options], target.run, custom_mutator=mutator)

@@ -11,6 +11,7 @@ it is none to Windows when the time stamp is good. Revocation is not looked up e
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,11 @@ from offline_mig.drivers.signing import SignerClass
 #: Certificates of a chain, and in a signature. Real ones have up to four, and up to eight.
 _LONGEST_CHAIN = 10
 _MOST_CERTIFICATES = 100
+#: Bytes. Catalogues of driver packages have some tens of thousands.
+MAX_SIGNED_SIZE = 2 * 1024 * 1024
+#: A tag or a part of an object identifier with hundreds of digits, in base 128: the time that
+#: asn1crypto takes for one grows with the square of its length. No hash, key or name looks so.
+_ENDLESS_NUMBER = re.compile(rb"[\x80-\xff]{256}")
 _DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 #: szOID_RFC3161_counterSign and PKCS #9 countersignature, by asn1crypto's names.
 #: szOID_ATTEST_WHQL_CRYPTO of wincrypt.h: the use of the certificate that attestation signs with.
@@ -70,6 +76,10 @@ def read_signed(data: bytes, content_type: str) -> tuple[cms.SignedData, bytes]:
 
     ``content_type`` is the OID that the content must have. Raises SignatureError.
     """
+    if len(data) > MAX_SIGNED_SIZE:
+        raise SignatureError(f"it has {len(data)} bytes, more than any signature")
+    if _ENDLESS_NUMBER.search(data):
+        raise SignatureError("it is damaged")
     try:
         info = cms.ContentInfo.load(data)
         if info["content_type"].native != "signed_data":

@@ -78,7 +78,7 @@ class InfPath:
         None when it is not below it or when that is not known here: the driver store's directory
         (13) depends on the package.
         """
-        if self.directory not in BELOW_WINDOWS:
+        if self.directory is None or self.directory not in BELOW_WINDOWS:
             return None
         return "\\".join(part for part in (BELOW_WINDOWS[self.directory], self.relative) if part)
 
