@@ -1,12 +1,15 @@
 """Fuzzes one reader for a time, guided by the code that the input reaches.
 
 A finding ends the run: the input is kept in the findings folder, and what happened is printed.
-What was found on the way is kept as well, so that the next run goes on from there.
+What was reached on the way is kept as well, so that the next run goes on from there. With
+--minimise nothing is tried: what was kept is written to a folder, in the fewest and smallest
+files that reach the same lines. What goes into tests/fuzz_corpus must come of --made-only runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ with atheris.instrument_imports(include=["offline_mig", "asn1crypto"]):
     from fixtures.fuzz_targets import FuzzTarget, fuzz_targets
 
 from fixtures.real_hives import data_folder
+from fuzzing.minimisation import minimised
 from fuzzing.mutation import line_mutator
 
 #: Seconds for one input, and mebibytes: no small file may take more.
@@ -31,15 +35,21 @@ _LARGEST_SEED = 6144
 
 def main() -> int:
     """Run the fuzzer; it ends the process itself, with 0 when nothing was found."""
-    targets = fuzz_targets()
-    arguments = _arguments(list(targets))
-    target = targets[arguments.target]
+    arguments = _arguments()
     folder = arguments.work / arguments.target
+    folder.mkdir(parents=True, exist_ok=True)
+    target = fuzz_targets(folder)[arguments.target]
     findings = folder / "findings"
     corpus = folder / "corpus"
     for made in (findings, corpus):
         made.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(_seeds(arguments.target, target)):
+    if arguments.minimise:
+        _minimise(target, corpus, arguments.minimise)
+        return 0
+    seeds = list(target.seeds())
+    if not arguments.made_only:
+        seeds += _published(arguments.target)
+    for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
     options = [
         f"-max_total_time={arguments.seconds}",
@@ -48,7 +58,6 @@ def main() -> int:
         f"-rss_limit_mb={_LARGEST_MEMORY}",
         f"-artifact_prefix={findings}/",
         "-print_final_stats=1",
-        *(["-merge=1", str(arguments.merge_into)] if arguments.merge_into else []),
         str(corpus),
     ]
     mutator = None
@@ -56,29 +65,36 @@ def main() -> int:
         words = folder / "words"
         words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
         options.insert(0, f"-dict={words}")
-        # Looked up late: atheris puts another in its place when it starts.
-        mutator = line_mutator(target.words, atheris.Mutate)
+        mutator = line_mutator(target.words, _by_bytes)
     atheris.Setup([sys.argv[0], *options], target.run, custom_mutator=mutator)
     atheris.Fuzz()
     return 0
 
 
-def _arguments(names: list[str]) -> argparse.Namespace:
+def _by_bytes(data: bytes, max_size: int) -> bytes:
+    # Looked up late: atheris puts another function in this place when it starts.
+    changed: bytes = atheris.Mutate(data, max_size)
+    return changed
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
-    parser.add_argument("target", choices=names)
+    parser.add_argument("target", choices=sorted(_LARGEST))
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--work", type=Path, default=Path("build/fuzz"), help="where all is kept")
-    parser.add_argument(
-        "--merge-into", type=Path, help="a folder for the fewest inputs that reach all code"
-    )
-    arguments = parser.parse_args()
-    if arguments.merge_into:
-        arguments.merge_into.mkdir(parents=True, exist_ok=True)
-    return arguments
+    parser.add_argument("--made-only", action="store_true", help="no published files as seeds")
+    parser.add_argument("--minimise", type=Path, metavar="FOLDER", help="write what was kept here")
+    return parser.parse_args()
 
 
-def _seeds(name: str, target: FuzzTarget) -> Iterator[bytes]:
-    yield from target.seeds
+def _minimise(target: FuzzTarget, corpus: Path, folder: Path) -> None:
+    inputs = [path.read_bytes() for path in corpus.iterdir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for data in minimised(target.run, inputs, text=bool(target.words)):
+        (folder / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
+
+
+def _published(name: str) -> Iterator[bytes]:
     published = data_folder()
     if published is not None and name in _SUFFIXES:
         for path in sorted(published.rglob(f"*{_SUFFIXES[name]}")):
