@@ -217,6 +217,17 @@ _GROWING = {
         "[inst.Services]\n" + "".join(f"AddService=s{number},0,Service\n" for number in range(n))
     ),
     "files": lambda n: "[Files]\n" + "".join(f"f{number}\n" for number in range(n)),
+    "files that are looked up": lambda n: (
+        "[Files]\n"
+        + "".join(f"f{number}\n" for number in range(n))
+        + "[SourceDisksFiles]\n"
+        + "".join(f"f{number}=1\n" for number in range(n))
+    ),
+    "destinations": lambda n: (
+        "".join(f"[inst]\nCopyFiles=c{number}\n[c{number}]\nf\n" for number in range(n))
+        + "[DestinationDirs]\n"
+        + "".join(f"c{number}=12\n" for number in range(n))
+    ),
     "disks": lambda n: (
         "[SourceDisksFiles]\n" + "".join(f"viostor.sys={number}\n" for number in range(n))
     ),
