@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ _SECTOR = 2048
 _DESCRIPTOR = 16 * _SECTOR
 _IDENTIFIER = b"CD001"
 _VOLUME_SIZE = slice(80, 84)
+#: Bytes of a directory record with a name of one letter (ECMA-119, 9.1).
+_SHORTEST_RECORD = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +152,12 @@ def _reading(image: IsoImage) -> Iterator[Iterator[tuple[str, Any]]]:
 
 
 def _regular_files(image: IsoImage, archive: Any) -> Iterator[tuple[str, Any]]:
+    room = _size(image.file) // _SHORTEST_RECORD
     for count, entry in enumerate(archive):
         if count >= MAX_ENTRIES:
             raise too_many_files(image.shown)
+        if count >= room:  # libarchive lists files that lie over the descriptors without end.
+            raise _damaged(image, "it lists more files than it has room for")
         if not entry.isreg:
             continue  # Symbolic links of an ISO lead anywhere; virtio-win has none.
         name = safe_path(entry_text(entry.pathname))
@@ -166,7 +172,7 @@ def _link_target(entry: Any) -> str | None:
 def _damaged(image: IsoImage, reason: str) -> SourceUnreadableError:
     try:
         expected = int.from_bytes(_descriptor(image.file)[_VOLUME_SIZE], "little") * _SECTOR
-        size = image.file.stat().st_size
+        size = _size(image.file)
     except OSError:
         expected = size = 0
     if expected > size > 0:
@@ -178,6 +184,12 @@ def _damaged(image: IsoImage, reason: str) -> SourceUnreadableError:
         f"The ISO image {image.shown} is damaged: {reason}.",
         "Download it again and compare its checksum.",
     )
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file or a block device, which its entry does not tell."""
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END)
 
 
 def _descriptor(path: Path) -> bytes:
