@@ -23,13 +23,8 @@ from fixtures.inf_texts import AMD64, X86, inf_text, windows
 from fixtures.pe import MACHINE_AMD64, minimal_pe
 from offline_mig.drivers.catalogue import CatalogueError, read_catalogue
 from offline_mig.drivers.package import DriverPackage, read_package
-from offline_mig.drivers.signing import (
-    SignerClass,
-    Signing,
-    judge_signing,
-    signing_notes,
-    signing_problem,
-)
+from offline_mig.drivers.signer import SignerClass, Signing
+from offline_mig.drivers.signing import judge_signing, signing_notes, signing_problem
 from offline_mig.windows.authenticode import authenticode_digest
 
 INF = inf_text(decoration="NTamd64").encode()

@@ -16,7 +16,7 @@ from fixtures.memory_volume import MemoryVolume
 from fixtures.windows_tree import system_volume
 from offline_mig.conversion.driver_choice import choose_drivers, open_sources
 from offline_mig.drivers.package import DriverPackage
-from offline_mig.drivers.signing import SignerClass, Signing
+from offline_mig.drivers.signer import SignerClass, Signing
 from offline_mig.surgery.changes import SetValue, WriteFile
 from offline_mig.surgery.conversion_plan import plan_conversion
 from offline_mig.surgery.driver_record import signer_values

@@ -7,21 +7,18 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from offline_mig.drivers.listing import MAX_ENTRIES, safe_path
-from offline_mig.drivers.rpm_digest import rpm_damage
-from offline_mig.errors import HostNotReadyError, SourceUnreadableError
+from offline_mig.drivers.rpm import rpm_files
+from offline_mig.errors import SourceUnreadableError
 
 #: Bytes of one file and of all that are taken. The largest, qemu-ga's MSI, has about ten million.
 MAX_FILE_SIZE = 64 * 1024 * 1024
 MAX_TOTAL_SIZE = 256 * 1024 * 1024
 #: Bytes that are asked of an archive at a time.
 _BLOCK = 64 * 1024
-#: Bytes that a zip or RPM may unpack to before its last entry is reached.
-_MAX_PASSED = 4 * 1024**3
 #: What Python's zipfile raises besides OSError: a RuntimeError for an encrypted file, a
 #: NotImplementedError (which is one) for an unknown compression, a ValueError for an odd name.
 _ZIP_ERRORS = (
@@ -33,10 +30,6 @@ _ZIP_ERRORS = (
     zlib.error,
     lzma.LZMAError,
 )
-#: The first bytes of an RPM's lead ("RPM Package format", rpm.org).
-RPM_MARK = bytes.fromhex("edabeedb")
-#: Compressions that rpm has or had for its payload, by libarchive's names.
-_RPM_FILTERS = ("rpm", "gzip", "bzip2", "lzma", "xz", "zstd")
 
 
 def read_zip(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
@@ -65,24 +58,10 @@ def read_rpm(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
 
     Raises SourceUnreadableError, and HostNotReadyError without libarchive.
     """
-    try:
-        damage = rpm_damage(path)
-    except OSError as error:
-        damage = error.strerror or str(error)
-    if damage is not None:
-        raise _damaged(path, "RPM", damage)
     taken: dict[str, bytes] = {}
-    passed = 0
-    with _reading_rpm(path) as entries:
-        for count, entry in enumerate(entries):
-            passed += entry.size or 0
-            if count >= MAX_ENTRIES or passed > _MAX_PASSED:
-                raise _too_much(path)
-            # The names begin with "./".
-            name = safe_path(str(entry.pathname or ""))
-            if name is None or not entry.isreg or name in taken or not wanted(name):
-                continue
-            _take(path, taken, name, entry.get_blocks(_BLOCK))
+    for name, blocks in rpm_files(path, wanted):
+        if name not in taken:
+            _take(path, taken, name, blocks)
     return taken
 
 
@@ -103,30 +82,6 @@ def _take(path: Path, taken: dict[str, bytes], name: str, blocks: Iterator[bytes
             )
         kept.append(block)
     taken[name] = b"".join(kept)
-
-
-@contextmanager
-def _reading_rpm(path: Path) -> Iterator[Any]:
-    try:
-        import libarchive
-        from libarchive import ffi
-    # Without the C library the binding fails to load in one of these ways, by its version.
-    except (ImportError, OSError, AttributeError, TypeError) as error:
-        raise HostNotReadyError(
-            "RPMs cannot be read: the library libarchive is not installed.",
-            "Install libarchive13 (Debian, Ubuntu) or libarchive (Fedora, Arch), or unpack the "
-            "RPM and give the folder.",
-        ) from error
-    try:
-        with libarchive.read.new_archive_read("cpio", _RPM_FILTERS[0]) as archive:
-            # One by one: "all" would let an RPM start programs, by which libarchive unpacks a few
-            # rare compressions.
-            for name in _RPM_FILTERS[1:]:
-                ffi.get_read_filter_function(name)(archive)
-            ffi.read_open_filename_w(archive, str(path), _BLOCK)
-            yield libarchive.read.ArchiveRead(archive)
-    except libarchive.ArchiveError as error:
-        raise _damaged(path, "RPM", str(error.msg)) from error
 
 
 def _too_much(path: Path) -> SourceUnreadableError:

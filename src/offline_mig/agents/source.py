@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.agents.agent import Agent
-from offline_mig.agents.archives import MAX_FILE_SIZE, RPM_MARK, read_rpm, read_zip
+from offline_mig.agents.archives import MAX_FILE_SIZE, read_rpm, read_zip
 from offline_mig.agents.installer_package import agent_of_package
 from offline_mig.agents.spice_executables import agent_of_pair, pair_folders
 from offline_mig.drivers.iso import IsoImage, is_iso, read_from_iso, scan_iso
+from offline_mig.drivers.rpm import is_rpm
 from offline_mig.drivers.tree import read_from_tree, scan_tree
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.windows.installer_database import COMPOUND_FILE, InstallerDatabaseError
@@ -65,7 +66,7 @@ def open_agent_source(path: Path) -> AgentSource:
         image = IsoImage.at(path)
         listing = scan_iso(image)
         contents = read_from_iso(image, listing.links, _wanted(path, listing.files))
-    elif mark.startswith(RPM_MARK):
+    elif is_rpm(path):
         contents = read_rpm(path, _is_wanted)
     elif mark.startswith(_ZIP):
         contents = read_zip(path, _is_wanted)

@@ -8,7 +8,7 @@ import click
 
 from offline_mig.drivers.inventory import ListedPackage
 from offline_mig.drivers.selection import Choice
-from offline_mig.drivers.signing import SignerClass
+from offline_mig.drivers.signer import SignerClass
 from offline_mig.windows.short_name import every_windows
 
 _COLOURS = {

@@ -19,7 +19,7 @@ from typing import Any
 from asn1crypto import cms, parser, x509
 
 from offline_mig.drivers.signature_roots import CROSS_CERTIFIED, MICROSOFT_ROOTS, RootKey
-from offline_mig.drivers.signing import SignerClass
+from offline_mig.drivers.signer import SignerClass
 
 #: Certificates of a chain, and in a signature. Real ones have up to four, and up to eight.
 _LONGEST_CHAIN = 10

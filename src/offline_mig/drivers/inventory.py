@@ -12,7 +12,8 @@ from offline_mig.drivers.layout import place_of
 from offline_mig.drivers.listing import MediaInf
 from offline_mig.drivers.media import DriverMedia
 from offline_mig.drivers.package import DriverPackage, read_package
-from offline_mig.drivers.signing import SignerClass, judge_signing
+from offline_mig.drivers.signer import SignerClass
+from offline_mig.drivers.signing import judge_signing
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.windows.short_name import every_windows
 from offline_mig.windows.version import WindowsVersion

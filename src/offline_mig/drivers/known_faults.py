@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from offline_mig.drivers.package import DriverPackage
-from offline_mig.drivers.signing import SignerClass
+from offline_mig.drivers.signer import SignerClass
 from offline_mig.windows.version import WindowsVersion
 
 _BUILD = 100

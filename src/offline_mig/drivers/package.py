@@ -14,7 +14,7 @@ from offline_mig.drivers.copyfiles import CopyFile, plain_name
 from offline_mig.drivers.decorations import best_decoration, effective_section
 from offline_mig.drivers.inf import InfError, InfFile, InfLine, parse_inf, tokens_in
 from offline_mig.drivers.install import InstallReader, InstallSection, ServiceInstall
-from offline_mig.drivers.signing import Signing
+from offline_mig.drivers.signer import Signing
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 #: A bound for hostile files only: the largest real ones have some thousands.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +127,22 @@ def read_from_rpm(path: Path, contents: RpmContents, wanted: Collection[str]) ->
                 "Leave the package alone while it is being read, or download it again.",
             )
     return {name: found[place] for name, place in places.items()}
+
+
+def rpm_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield the wanted regular files of any RPM: their names, and their contents in pieces.
+
+    Contents are good until the next file is asked for. Of files with several names the one that
+    has the contents is yielded. Raises SourceUnreadableError, HostNotReadyError without libarchive.
+    """
+    _require_undamaged(path)
+    with _reading(path) as reader:
+        for count, entry in enumerate(reader):
+            if count >= MAX_ENTRIES:
+                raise too_many_files(path)
+            name = _name(entry)
+            if name is not None and entry.is_file and not _comes_later(entry) and wanted(name):
+                yield name, map(bytes, reader.contents())
 
 
 class _Scan:

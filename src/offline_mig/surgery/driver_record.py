@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from offline_mig.drivers.addreg import InfRegistryValue
 from offline_mig.drivers.install import InstallSection
 from offline_mig.drivers.package import DeviceModel, DriverPackage
-from offline_mig.drivers.signing import SignerClass, Signing
+from offline_mig.drivers.signer import SignerClass, Signing
 from offline_mig.surgery.changes import Change, SetValue
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.registration import registry_changes
