@@ -237,8 +237,8 @@ def _secure_boot(
         return False
     notes.append(
         "The firmware's variables start afresh: it finds Windows by \\EFI\\BOOT\\BOOTX64.EFI on "
-        "the EFI system partition alone. Windows set-up puts that file there; should the guest end "
-        "in the firmware's shell, copy \\EFI\\Microsoft\\Boot\\bootmgfw.efi to it."
+        "the EFI system partition, which is there or is put there; other entries of the old "
+        "firmware's boot menu are gone."
     )
     if windows.architecture is Architecture.X86:
         notes.append(
