@@ -12,6 +12,7 @@ from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.boot_drivers import with_drivers
 from offline_mig.diagnosis.boot_facts import BootFacts
 from offline_mig.diagnosis.disk_path import disk_path_findings
+from offline_mig.diagnosis.drive_letter import letter_findings
 from offline_mig.diagnosis.finding import Finding
 from offline_mig.diagnosis.start_examination import examine_start
 from offline_mig.diagnosis.start_facts import StartFacts
@@ -50,8 +51,11 @@ def examine_boot(
     firmware = question.firmware or found_firmware(layout)
     start = examine_start(disks, layout, volume, files, guest.version, firmware, scratch)
     controller = controller_of(question, guest.version)
-    trusted = question.trusted or takes_unsigned(start)
-    facts = with_drivers(guest, controller, files, trusted=trusted)
+    # With Secure Boot on, Windows takes no notice of a wish for unsigned drivers.
+    trusted = question.trusted or (takes_unsigned(start) and not question.secure_boot)
+    facts = with_drivers(
+        guest, controller, files, trusted=trusted, secure_boot=question.secure_boot
+    )
     findings = tuple(_findings(disks, volume, start, facts, controller))
     return BootExamination(controller, start, facts, findings)
 
@@ -69,3 +73,4 @@ def _findings(
     yield from volume_findings(state, volume.name)
     yield from disk_path_findings(facts, controller)
     yield from guest_findings(facts)
+    yield from letter_findings(facts, start)

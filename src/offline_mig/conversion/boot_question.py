@@ -22,7 +22,7 @@ class BootQuestion:
     ``firmware`` None is what its disks are laid out for, ``machine_type`` None what a converted
     guest of its Windows gets. A ``domain`` says all of it itself. ``trusted`` says that the guest
     takes unsigned drivers (test-signing), ``modern`` that VirtIO devices show no legacy ids, where
-    that is decided already.
+    that is decided already, ``secure_boot`` that the firmware insists on signatures.
     """
 
     bus: BootBus = BootBus.VIRTIO
@@ -31,6 +31,7 @@ class BootQuestion:
     domain: DefinedDomain | None = None
     trusted: bool = False
     modern: bool | None = None
+    secure_boot: bool = False
 
 
 #: Buses by libvirt's name of the disk's bus and, for SCSI, of the controller's model.
@@ -56,14 +57,22 @@ def question_of(domain: DefinedDomain, *, trusted: bool) -> BootQuestion:
             f"Known are {', '.join(known.value for known in BootBus)}.",
         )
     firmware = Firmware.UEFI if domain.uefi else Firmware.BIOS
-    return BootQuestion(bus, firmware, None, domain, trusted)
+    return BootQuestion(bus, firmware, None, domain, trusted, secure_boot=domain.secure_boot)
 
 
 def question_of_target(target: TargetMachine, *, trusted: bool) -> BootQuestion:
     """Return what a machine asks that a conversion has decided on."""
     modern = target.machine_type is MachineType.Q35 and not target.transitional
     bus = BootBus(target.disk_bus.value)
-    return BootQuestion(bus, target.firmware, target.machine_type, None, trusted, modern)
+    return BootQuestion(
+        bus,
+        target.firmware,
+        target.machine_type,
+        None,
+        trusted,
+        modern,
+        target.secure_boot,
+    )
 
 
 def controller_of(question: BootQuestion, windows: WindowsVersion) -> BootController:

@@ -19,6 +19,7 @@ from offline_mig.conversion.in_place import (
 )
 from offline_mig.conversion.progress import Progress
 from offline_mig.diagnosis.boot_bus import BootBus
+from offline_mig.diagnosis.drive_letter import plan_letter
 from offline_mig.diagnosis.repair_plan import needs_package, plan_repair
 from offline_mig.diagnosis.start_examination import boot_store_path
 from offline_mig.diagnosis.start_repair import needed_contents, plan_start_repair
@@ -95,7 +96,8 @@ class _Mending:
             name: guest.files.read(name) for name in needed_contents(found.start, found.findings)
         }
         start = plan_start_repair(found.start, guest.facts.version, found.findings, contents)
-        whole = Plan((*start, *plan.blocks), (*plan.notes, *(notes if len(plan) else ())))
+        letter = plan_letter(found.facts, found.start)
+        whole = Plan((*start, *plan.blocks, *letter), (*plan.notes, *(notes if len(plan) else ())))
         return PlannedEdit(whole, _store_file(found))
 
     def judge(self, disks: GuestDisks, layout: DiskLayout, volume: SystemVolume) -> None:

@@ -8,6 +8,7 @@ from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.boot_facts import BootFacts, DriverFile
 from offline_mig.diagnosis.boot_service import image_of
 from offline_mig.diagnosis.disk_path import BUS_TYPES, services_on_the_path
+from offline_mig.drivers.signer import SignerClass, Signing
 from offline_mig.drivers.signing import judge_driver, signing_problem
 from offline_mig.errors import GuestRefusedError, ToolFailedError
 from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
@@ -22,11 +23,17 @@ _LARGEST_CATALOGUE = 1024 * 1024
 
 
 def with_drivers(
-    guest: GuestFacts, controller: BootController, volume: GuestFilesystem, *, trusted: bool
+    guest: GuestFacts,
+    controller: BootController,
+    volume: GuestFilesystem,
+    *,
+    trusted: bool,
+    secure_boot: bool = False,
 ) -> BootFacts:
     """Return the facts of the boot from ``controller``, with every driver on the way read.
 
-    ``trusted`` says that this guest takes unsigned drivers (test-signing).
+    ``trusted`` says that this guest takes unsigned drivers (test-signing), ``secure_boot`` that its
+    firmware insists on Microsoft's signature.
     """
     facts = BootFacts(guest)
     files: dict[str, DriverFile] = {}
@@ -34,7 +41,8 @@ def with_drivers(
         path = image_of(facts, control_set, service)
         if path.lower() in files or not _is_below_windows(path):
             continue
-        file = _read(guest, volume, path, judged=service.lower() in BUS_TYPES and not trusted)
+        judged = service.lower() in BUS_TYPES and not trusted
+        file = _read(guest, volume, path, judged=judged, secure_boot=secure_boot)
         if file is None:
             continue
         files[path.lower()] = file
@@ -51,7 +59,7 @@ def _is_below_windows(path: str) -> bool:
 
 
 def _read(
-    guest: GuestFacts, volume: GuestFilesystem, path: str, *, judged: bool
+    guest: GuestFacts, volume: GuestFilesystem, path: str, *, judged: bool, secure_boot: bool
 ) -> DriverFile | None:
     where = f"{guest.root}/{path}"
     try:
@@ -66,6 +74,8 @@ def _read(
     if judged:
         signing = judge_driver(path.rpartition("/")[2].lower(), image, _catalogues(guest, volume))
         distrust = signing_problem(signing, guest.version) or ""
+        if secure_boot and not distrust and not _signed_by_microsoft(signing):
+            distrust = "Secure Boot is on, under which only Microsoft's signature counts"
     return DriverFile(
         where,
         architecture=pe_architecture(image),
@@ -73,6 +83,15 @@ def _read(
         version=pe_version(image),
         distrust=distrust,
     )
+
+
+def _signed_by_microsoft(signing: Signing) -> bool:
+    """Tell whether Microsoft signed a driver, which Windows 10 1607 and later insist on.
+
+    Microsoft, "Driver signing policy": with Secure Boot on, cross-signed drivers are refused.
+    """
+    classes = (signing.signer_class, *(signer_class for _, signer_class in signing.embedded))
+    return SignerClass.MICROSOFT in classes
 
 
 def _catalogues(guest: GuestFacts, volume: GuestFilesystem) -> Iterator[bytes]:

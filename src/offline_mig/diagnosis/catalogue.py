@@ -398,6 +398,18 @@ PROCESSOR_DRIVER = FindingKind(
     "Microsoft KB 953356; libguestfs release notes for 1.36",
     "0x0000007E SYSTEM_THREAD_EXCEPTION_NOT_HANDLED",
 )
+DRIVE_LETTER = FindingKind(
+    "BOOT-DRIVE-LETTER",
+    Severity.WARNING,
+    Link.AFTER,
+    "The volume with Windows gets another drive letter",
+    "Windows keeps drive letters by the disk's signature and the partition's place, or by GUID. If "
+    "its own letter belongs to a volume that is another one or gone, Windows starts under a letter "
+    "that no path in the registry has.",
+    f"Give the letter back: {_REPAIR}.",
+    'Microsoft KB 249321 and "Supporting mount manager requests in a storage class driver"',
+    "logged off at once after logging on",
+)
 INSTALL_POLICY = FindingKind(
     "BOOT-INSTALL-POLICY",
     Severity.WARNING,
