@@ -61,11 +61,15 @@ class GuestFilesystem(Protocol):
     def write(self, path: str, data: bytes) -> None:
         """Create a file or replace its content in place, keeping its attributes and ACL.
 
+        On NTFS a new one gets the ACL that Windows would have it inherit (inherited_security).
         The directory must exist; raises FileNotFoundError when it does not.
         """
 
     def make_directory(self, path: str) -> None:
-        """Create one directory in an existing one; raises FileNotFoundError without a parent."""
+        """Create one directory in an existing one; raises FileNotFoundError without a parent.
+
+        Its ACL is as with a new file.
+        """
 
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory; raises FileNotFoundError."""

@@ -17,9 +17,11 @@ from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.fat_check import UnsafeFatError, check_volume
 from offline_mig.guest.fat_layout import FatDamagedError
 from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, not_plain, too_large
+from offline_mig.guest.inherited_security import inherited_descriptor
 from offline_mig.guest.launch_watch import ending_hung_kvm
 from offline_mig.guest.ntfs import VolumeKind, volume_kind
 from offline_mig.guest.partition_table import SECTOR, Partition
+from offline_mig.guest.secured_archive import DESCRIPTOR_ATTRIBUTE, write_archive
 from offline_mig.guest.space_guard import ending_when_full
 
 #: libguestfs messages are limited to 4 MiB; larger files go through a temporary file.
@@ -194,7 +196,7 @@ class GuestfsDisks:
         try:
             if writable and kind is VolumeKind.NTFS:
                 _require_writable(handle, place, name)
-            yield GuestfsFilesystem(handle, place)
+            yield GuestfsFilesystem(handle, place, secured=kind is VolumeKind.NTFS)
         except BaseException:
             # What went wrong must be heard, and not what then fails as well.
             with suppress(RuntimeError):
@@ -286,12 +288,14 @@ class GuestfsDisks:
 class GuestfsFilesystem:
     """A mounted volume, see GuestFilesystem.
 
-    ``place`` is where in the appliance it is mounted, which every path begins with in there.
+    ``place`` is where in the appliance it is mounted, which every path begins with in there;
+    ``secured`` tells that files have security descriptors.
     """
 
-    def __init__(self, handle: Any, place: str) -> None:
+    def __init__(self, handle: Any, place: str, *, secured: bool) -> None:
         self._handle = handle
         self._place = place
+        self._secured = secured
         #: Directories that are known to be some, by their path in real case.
         self._directories: set[str] = {place}
         #: What was asked for and found, until a name comes or goes.
@@ -388,6 +392,9 @@ class GuestfsFilesystem:
             self._file(path)
         else:
             self._forget_names()
+            if self._secured:
+                self._create(target, f"write {path}", data)
+                return
         with _failing(f"write {path}"):
             if len(data) <= _MESSAGE_LIMIT:
                 self._handle.write(target, data)
@@ -401,7 +408,11 @@ class GuestfsFilesystem:
         """Create one directory in an existing one."""
         target = self._target(path)
         self._forget_names()
-        with _failing(f"create the directory {path}"):
+        action = f"create the directory {path}"
+        if self._secured and self._mode(target) is None:
+            self._create(target, action, None)
+            return
+        with _failing(action):
             self._handle.mkdir(target)
 
     def delete(self, path: str) -> None:
@@ -421,6 +432,21 @@ class GuestfsFilesystem:
         with _failing("read the free space"):
             status = self._handle.statvfs(self._place)
         return int(status["bavail"]) * int(status["bsize"])
+
+    def _create(self, target: str, action: str, data: bytes | None) -> None:
+        """Create a file, or with ``data`` None a directory, with the rights that it inherits."""
+        parent, _, name = target.rpartition("/")
+        with _failing(action):
+            inherited = bytes(self._handle.getxattr(parent, DESCRIPTOR_ATTRIBUTE))
+        descriptor = inherited_descriptor(inherited, is_directory=data is None)
+        with tempfile.NamedTemporaryFile(prefix="offline-mig-", suffix=".tar") as local:
+            write_archive(local, name, data, descriptor)
+            local.flush()
+            with _failing(action):
+                self._handle.tar_in(local.name, parent, xattrs=True)
+        with _failing(f"set the access rights of {target.removeprefix(self._place)}"):
+            if bytes(self._handle.getxattr(target, DESCRIPTOR_ATTRIBUTE)) != descriptor:
+                raise RuntimeError("the appliance's tar does not set them")
 
     def _forget_names(self) -> None:
         self._resolved.clear()

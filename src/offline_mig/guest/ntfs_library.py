@@ -21,6 +21,8 @@ import errno
 import os
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_int64, c_long, c_uint, c_uint64, c_void_p
 
+from offline_mig.guest.inherited_security import LARGEST_DESCRIPTOR, inherited_descriptor
+
 TYPE_CHECKING = False  # typing itself takes long to load
 if TYPE_CHECKING:
     from typing import Any
@@ -105,6 +107,15 @@ class _Attribute(ctypes.Structure):
     )
 
 
+class _SecurityContext(ctypes.Structure):
+    """The beginning of struct SECURITY_CONTEXT (security.h), all that reading and setting use.
+
+    The rest, which is about mapping users and asking what one may do, is left empty.
+    """
+
+    _fields_ = (("volume", c_void_p), ("rest", ctypes.c_char * 64))
+
+
 class UnsafeVolumeError(Exception):
     """The volume may be read but not written: hibernated, or its journal is to be replayed."""
 
@@ -123,6 +134,7 @@ def load_library() -> Any:
 
 def _declare(library: Any) -> None:
     pointer, number, long_number = c_void_p, c_int, c_int64
+    context = POINTER(_SecurityContext)
     for name, result, *arguments in (
         ("ntfs_device_alloc", pointer, c_char_p, c_long, POINTER(_Operations), pointer),
         ("ntfs_device_mount", pointer, pointer, ctypes.c_ulong),
@@ -136,6 +148,8 @@ def _declare(library: Any) -> None:
         ("ntfs_inode_update_times", None, pointer, c_uint),
         ("ntfs_get_ntfs_attrib", number, pointer, c_char_p, ctypes.c_size_t),
         ("ntfs_set_ntfs_attrib", number, pointer, c_char_p, ctypes.c_size_t, number),
+        ("ntfs_get_ntfs_acl", number, context, pointer, c_char_p, ctypes.c_size_t),
+        ("ntfs_set_ntfs_acl", number, context, pointer, c_char_p, ctypes.c_size_t, number),
         ("ntfs_get_ntfs_reparse_data", number, pointer, c_char_p, ctypes.c_size_t),
         ("ntfs_readdir", number, pointer, POINTER(c_int64), pointer, _Fill),
         ("ntfs_attr_open", POINTER(_Attribute), pointer, ctypes.c_uint32, pointer, ctypes.c_uint32),
@@ -460,15 +474,23 @@ class NtfsVolume:
             inode.mark_written()
 
     def create(self, directory: int, name: str, *, is_directory: bool) -> None:
-        """Create an empty file or directory."""
+        """Create an empty file or directory with the access rights that it inherits."""
         encoded, length = _encoded(name)
+        context = _SecurityContext(self.pointer)
         with Inode(self, directory) as parent:
-            # No security id: as ntfs-3g without a user mapping, it then lets everyone in.
+            descriptor = inherited_descriptor(
+                self._descriptor(context, parent), is_directory=is_directory
+            )
             made = self.library.ntfs_create(
                 parent.pointer, 0, encoded, length, _DIRECTORY_TYPE if is_directory else _FILE_TYPE
             )
-            if not made or self.library.ntfs_inode_close_in_dir(made, parent.pointer):
+            if not made:
                 raise _last_error()
+            # Made without a security id, it would let everyone in.
+            failed = self.library.ntfs_set_ntfs_acl(context, made, descriptor, len(descriptor), 0)
+            error = _last_error() if failed else None
+            if self.library.ntfs_inode_close_in_dir(made, parent.pointer) or error:
+                raise error or _last_error()
             self.library.ntfs_inode_update_times(parent.pointer, _UPDATE_TIMES)
 
     def delete(self, directory: int, name: str, reference: int) -> None:
@@ -481,6 +503,12 @@ class NtfsVolume:
                 self.pointer, None, inode.release(), parent.release(), encoded, length
             ):
                 raise _last_error()
+
+    def _descriptor(self, context: _SecurityContext, inode: Inode) -> bytes:
+        buffer = ctypes.create_string_buffer(LARGEST_DESCRIPTOR)
+        size = self.library.ntfs_get_ntfs_acl(context, inode.pointer, buffer, len(buffer))
+        # One that does not fit is not copied, and one with nothing in it passes nothing on.
+        return buffer.raw[:size] if 0 < size <= len(buffer) else b""
 
     def _refuse_metadata(self, reference: int) -> None:
         if reference & _RECORD_NUMBER < _FIRST_USER:

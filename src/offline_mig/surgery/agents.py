@@ -23,8 +23,6 @@ from offline_mig.windows.registry import RegistryType, RegistryValue
 
 #: Where a 64-bit Windows keeps SOFTWARE for 32-bit programs.
 _NARROW = "WOW6432Node"
-#: icacls is in every Windows since Vista.
-_ICACLS = (6, 0)
 #: The library by which Windows freezes its volumes for the QEMU guest agent.
 _VSS_PROVIDER = "qga-vss.dll"
 
@@ -119,7 +117,7 @@ def _place(facts: GuestFacts, folders: KnownFolders, agent: Agent) -> AgentPlan:
     return AgentPlan(
         (PlanBlock(_title(agent), tuple(changes)),),
         (PlacedAgent(agent, Placement.PLACED, folder, agent.service.name),),
-        (*dict.fromkeys(assumed), *_left_to_do(facts, agent, folder)),
+        (*dict.fromkeys(assumed), *_left_to_do(agent, folder)),
     )
 
 
@@ -146,7 +144,7 @@ def _update(
     return AgentPlan(
         (PlanBlock(_title(agent), tuple(changes)),),
         (PlacedAgent(agent, Placement.UPDATED, folder, installed.service),),
-        (note, *_disabled(installed), *_left_to_do(facts, agent, folder)),
+        (note, *_disabled(installed), *_left_to_do(agent, folder)),
     )
 
 
@@ -210,7 +208,7 @@ def _registry(folders: KnownFolders, agent: Agent) -> Iterator[Change]:
         yield SetValue(HiveName.SOFTWARE, key, entry.name, value, reason)
 
 
-def _left_to_do(facts: GuestFacts, agent: Agent, folder: str) -> tuple[str, ...]:
+def _left_to_do(agent: Agent, folder: str) -> tuple[str, ...]:
     """Return notes about what can only be done in the guest, with the commands to run there."""
     notes = list(agent.notes)
     if agent.installer:
@@ -224,12 +222,6 @@ def _left_to_do(facts: GuestFacts, agent: Agent, folder: str) -> tuple[str, ...]
             "The QEMU guest agent cannot freeze file systems until its VSS provider is registered, "
             "which only works in the guest. Run there as administrator: "
             f'"{folder}\\{agent.service.program.name}" -s vss-install'
-        )
-    if facts.version.nt >= _ICACLS:
-        notes.append(
-            f"The files of the {agent.kind} came without access rights of their own. To give them "
-            f'those of their folder, run in the guest as administrator: icacls "{folder}" /reset '
-            "/T"
         )
     return tuple(notes)
 
