@@ -143,6 +143,12 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 @click.option(
     "--allow-unsigned", is_flag=True, help="Let a boot driver without a good signature through."
 )
+@click.option(
+    "--discard-hibernation",
+    is_flag=True,
+    help="Give up the session of a guest that is hibernated or was shut down with fast startup, "
+    "and delete its hiberfil.sys from the result.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace earlier results of this guest.")
 @click.option(
     "--trim/--no-trim",
@@ -186,6 +192,7 @@ def convert_command(
     image_format: str,
     name: str | None,
     allow_unsigned: bool,
+    discard_hibernation: bool,
     overwrite: bool,
     trim: bool,
     checksum: bool,
@@ -215,6 +222,7 @@ def convert_command(
         format=DiskFormat(image_format),
         name=name,
         allow_unsigned=allow_unsigned,
+        discard_hibernation=discard_hibernation,
         overwrite=overwrite,
         checksum=checksum,
         trim=trim,

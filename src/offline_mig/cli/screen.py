@@ -14,7 +14,7 @@ from offline_mig.conversion.examination import Examination
 from offline_mig.conversion.host_check import HostCheck
 from offline_mig.machine import Machine
 from offline_mig.surgery.agents import Placement
-from offline_mig.surgery.changes import ReplayLogs, WriteFile
+from offline_mig.surgery.changes import DiscardSession, ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
 from offline_mig.windows.version import WindowsVersion
@@ -198,8 +198,10 @@ def counted(plan: Plan) -> str:
     files = sum(isinstance(change, WriteFile) for change in plan)
     replays = sum(isinstance(change, ReplayLogs) for change in plan)
     hives = f" {plural(replays, 'hive')} with logs replayed," if replays else ""
-    registry = len(plan) - files - replays
-    return f"{registry} registry values and keys,{hives} and {plural(files, 'file')},"
+    sessions = sum(isinstance(change, DiscardSession) for change in plan)
+    session = " a session given up," if sessions else ""
+    registry = len(plan) - files - replays - sessions
+    return f"{registry} registry values and keys,{hives}{session} and {plural(files, 'file')},"
 
 
 def plural(count: int, noun: str) -> str:

@@ -17,7 +17,7 @@ from offline_mig.diagnosis.finding import Finding
 from offline_mig.diagnosis.start_examination import examine_start
 from offline_mig.diagnosis.start_facts import StartFacts
 from offline_mig.diagnosis.start_rules import start_findings, takes_unsigned
-from offline_mig.diagnosis.state_rules import guest_findings, volume_findings
+from offline_mig.diagnosis.state_rules import guest_findings, session_findings, volume_findings
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.ntfs import read_state
@@ -71,6 +71,7 @@ def _findings(
     state = read_state(lambda offset, size: disks.read(volume.disk, at + offset, size))
     yield from start_findings(start, facts.version)
     yield from volume_findings(state, volume.name)
+    yield from session_findings(facts.guest.hibernation, volume.name)
     yield from disk_path_findings(facts, controller)
     yield from guest_findings(facts)
     yield from letter_findings(facts, start)

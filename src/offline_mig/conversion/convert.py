@@ -89,6 +89,7 @@ def rehearse(
         source_images(machine),
         writable=False,
         system_partition=options.system_partition,
+        discard_hibernation=options.discard_hibernation,
     ) as (disks, layout, volume):
         progress.step("Planning")
         machine = with_found_firmware(machine, layout)
@@ -146,7 +147,11 @@ def convert(
                 progress.step("Opening the guest")
                 disks, layout, volume = opened_guest.enter_context(
                     locate_windows(
-                        engine, overlays, writable=True, system_partition=options.system_partition
+                        engine,
+                        overlays,
+                        writable=True,
+                        system_partition=options.system_partition,
+                        discard_hibernation=options.discard_hibernation,
                     )
                 )
             with watch.measure("plan"):
@@ -278,7 +283,13 @@ def _operate(
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as name:
         scratch = Path(name)
         if len(proposal.pending):
-            with joined_volumes(disks, layout, volume, writable=True) as files:
+            with joined_volumes(
+                disks,
+                layout,
+                volume,
+                writable=True,
+                discard_session=proposal.pending.discards_session,
+            ) as files:
                 journal = apply_plan(proposal.pending, files, proposal.facts.hive_files, scratch)
         with joined_volumes(disks, layout, volume, writable=False) as files:
             facts = examine(files, volume.root, scratch)

@@ -46,12 +46,16 @@ def locate_windows(
     *,
     writable: bool,
     system_partition: str | None,
+    discard_hibernation: bool = False,
 ) -> Iterator[tuple[GuestDisks, DiskLayout, SystemVolume]]:
-    """Open a guest's disks and find its Windows, which must be in a state to be edited."""
+    """Open a guest's disks and find its Windows, which must be in a state to be edited.
+
+    ``discard_hibernation`` lets through one whose session is to be given up.
+    """
     with engine.open(images, writable=writable) as disks:
         layout = read_layout(disks, len(images))
         volume = find_system_volume(disks, layout, system_partition)
-        require_clean(disks, volume)
+        require_clean(disks, volume, discard_hibernation=discard_hibernation)
         yield disks, layout, volume
 
 
@@ -69,12 +73,20 @@ def examined_volume(
 
 @contextmanager
 def joined_volumes(
-    disks: GuestDisks, layout: DiskLayout, volume: SystemVolume, *, writable: bool
+    disks: GuestDisks,
+    layout: DiskLayout,
+    volume: SystemVolume,
+    *,
+    writable: bool,
+    discard_session: bool = False,
 ) -> Iterator[JoinedVolumes]:
-    """Mount the system volume, and the others as they are named."""
+    """Mount the system volume, and the others as they are named.
+
+    ``discard_session`` gives up the session in the hiberfil.sys of the system volume.
+    """
     place = (volume.disk, volume.partition)
     with (
-        disks.mount(*place, writable=writable) as system,
+        disks.mount(*place, writable=writable, discard_session=discard_session) as system,
         JoinedVolumes(system, disks, layout.tables, place, writable=writable) as joined,
     ):
         yield joined

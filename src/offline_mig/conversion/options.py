@@ -16,7 +16,8 @@ class ConvertOptions:
     ``agents`` are the sources of guest agents. ``system_partition`` is DISK:PARTITION, both from
     1, for guests with several Windows. ``checksum`` hashes the source before and after and the
     converted disks, which reads them once more each. ``name`` replaces the machine's own.
-    ``trim`` leaves out what is free on the guest's volumes, deleted files with it.
+    ``discard_hibernation`` gives a session in the guest's hiberfil.sys up. ``trim`` leaves out
+    what is free on the guest's volumes, deleted files with it.
     """
 
     output: Path
@@ -25,6 +26,7 @@ class ConvertOptions:
     format: DiskFormat = DiskFormat.QCOW2
     name: str | None = None
     allow_unsigned: bool = False
+    discard_hibernation: bool = False
     overwrite: bool = False
     checksum: bool = False
     trim: bool = True

@@ -9,10 +9,17 @@ from offline_mig.diagnosis.boot_facts import BootFacts, shown
 from offline_mig.diagnosis.boot_service import image_of, service_key
 from offline_mig.diagnosis.finding import Confidence, Finding
 from offline_mig.guest.ntfs import NtfsState
+from offline_mig.windows.hibernation import Certainty, Hibernation, Session
 
 #: Drivers that switch power states of the processor, of Windows XP and 2003 (processr.inf and
 #: cpu.inf): which of them is used depends on the processor that Windows was set up on.
 PROCESSOR_DRIVERS = ("intelppm", "processr", "p3", "amdk6", "amdk7", "amdk8", "amdppm", "crusoe")
+#: What is taken for a full hibernation because it cannot be told may be a fast startup.
+_CONFIDENCES = {
+    Certainty.KNOWN: Confidence.HIGH,
+    Certainty.LIKELY: Confidence.MEDIUM,
+    Certainty.UNKNOWN: Confidence.LOW,
+}
 #: SERVICE_DISABLED of winnt.h.
 _DISABLED = 4
 #: Policies that keep devices from being installed (Microsoft, "Device Installation Restrictions").
@@ -42,6 +49,23 @@ def volume_findings(state: NtfsState, name: str) -> Iterator[Finding]:
             f"The NTFS volume {name} was not closed properly: changes wait in its journal.",
             (f"volume {name}: $LogFile is open",),
         )
+
+
+def session_findings(hibernation: Hibernation | None, name: str) -> Iterator[Finding]:
+    """Yield whose session waits in hiberfil.sys on the system volume ``name``."""
+    if hibernation is None:
+        return
+    kernel = hibernation.session is Session.KERNEL
+    whose = "the kernel's session for a fast startup" if kernel else "a session"
+    doubt = ""
+    if hibernation.certainty is Certainty.UNKNOWN:
+        doubt = "; whether of users or for a fast startup cannot be told"
+    yield Finding(
+        kinds.FAST_STARTUP if kernel else kinds.HIBERNATED,
+        f"hiberfil.sys on volume {name} holds {whose}{doubt}.",
+        hibernation.evidence,
+        _CONFIDENCES[hibernation.certainty],
+    )
 
 
 def guest_findings(facts: BootFacts) -> Iterator[Finding]:

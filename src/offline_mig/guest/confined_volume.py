@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.abc import InspectLoader
 from pathlib import Path
@@ -19,7 +20,13 @@ from pathlib import Path
 from offline_mig.errors import HostNotReadyError, OfflineMigError, ToolFailedError
 from offline_mig.guest import refusal
 from offline_mig.guest import volume_messages as messages
-from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, not_plain, too_large
+from offline_mig.guest.filesystem import (
+    HIBERFIL,
+    READ_LIMIT,
+    DirectoryEntry,
+    not_plain,
+    too_large,
+)
 from offline_mig.guest.ntfs import VolumeKind
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
 from offline_mig.guest.sandbox import Confinement, open_bytes, sandboxed, why_not
@@ -60,8 +67,17 @@ with os.fdopen(int(sys.argv[1]), "rb") as stream:
         module.__path__ = []
         exec(code, vars(module))
 kind, access = sys.argv[6:8]
-module.main(*map(int, sys.argv[2:6]), fat=kind == "fat", writable=access == "writable")
+module.main(*map(int, sys.argv[2:6]), fat=kind == "fat", access=access)
 """
+
+
+class Access(StrEnum):
+    """What may be done with a volume, as it is told to the worker."""
+
+    READ_ONLY = "read-only"
+    WRITABLE = "writable"
+    DISCARDING = "discarding"
+    """Writable although a session waits in hiberfil.sys, which goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,7 @@ def mounted_volume(
     connection: socket.socket,
     size: int,
     volume: VolumeToMount,
-    *,
-    writable: bool,
+    access: Access,
 ) -> Iterator[ConfinedVolume]:
     """Have a worker open the volume behind an NBD connection for a ``with`` block.
 
@@ -100,13 +115,16 @@ def mounted_volume(
         descriptors = (code, its.fileno(), connection.fileno(), system_calls)
         numbers = [str(value) for value in (*descriptors, size)]
         command = [_python(), "-I", "-S", "-c", _START, *numbers]
-        command += [volume.kind, "writable" if writable else "read-only"]
+        command += [volume.kind, access]
         confinement = Confinement(memory=_MEMORY, readable=_interpreter())
         with sandboxed(command, confinement, pass_fds=descriptors) as program:
             its.close()
             worker = _Worker(mine, program, volume)
             worker.begin()
-            yield ConfinedVolume(worker, volume.cluster_size)
+            files = ConfinedVolume(worker, volume.cluster_size)
+            if access is Access.DISCARDING and files.exists(HIBERFIL):
+                files.delete(HIBERFIL)
+            yield files
             worker.close()
     finally:
         os.close(system_calls)

@@ -44,12 +44,14 @@ class GuestDisks(Protocol):
         """
 
     def mount(
-        self, disk: int, partition: Partition, *, writable: bool
+        self, disk: int, partition: Partition, *, writable: bool, discard_session: bool = False
     ) -> AbstractContextManager[GuestFilesystem]:
         """Mount an NTFS or FAT volume for the time of a ``with`` block; several at a time will do.
 
         Which it is, its first sector says. Raises GuestRefusedError for one that is neither or is
         damaged, and when it can only be mounted read-only although ``writable`` was asked for.
+        With ``discard_session`` the session in its hiberfil.sys is no reason for that: the file
+        is deleted. Whether one waits in it, and what else is open, the caller has looked at.
         """
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from offline_mig.errors import GuestRefusedError
 
+#: Where Windows keeps the session that it resumes.
+HIBERFIL = "/hiberfil.sys"
 #: Bytes that ``read`` returns at most unless told otherwise. The largest drivers, those of
 #: graphics cards, have about 50 MiB; storage and network drivers have some hundred KiB.
 READ_LIMIT = 64 * 1024 * 1024

@@ -16,7 +16,13 @@ from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remem
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.fat_check import UnsafeFatError, check_volume
 from offline_mig.guest.fat_layout import FatDamagedError
-from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, not_plain, too_large
+from offline_mig.guest.filesystem import (
+    HIBERFIL,
+    READ_LIMIT,
+    DirectoryEntry,
+    not_plain,
+    too_large,
+)
 from offline_mig.guest.inherited_security import inherited_descriptor
 from offline_mig.guest.launch_watch import ending_hung_kvm
 from offline_mig.guest.ntfs import VolumeKind, volume_kind
@@ -165,7 +171,7 @@ class GuestfsDisks:
 
     @contextmanager
     def mount(
-        self, disk: int, partition: Partition, *, writable: bool
+        self, disk: int, partition: Partition, *, writable: bool, discard_session: bool = False
     ) -> Iterator[GuestfsFilesystem]:
         """Mount an NTFS or FAT volume; everything is written out when the block ends."""
         name = refusal.volume_name(disk, partition)
@@ -183,6 +189,8 @@ class GuestfsDisks:
         elif kind is VolumeKind.NTFS:
             # norecover: a journal that needs replaying is for Windows to replay.
             driver, options = "ntfs-3g", "norecover" if writable else "ro"
+            if writable and discard_session:
+                options += ",remove_hiberfile"
             unmountable = refusal.unmountable
         else:
             raise refusal.unknown(name, kind)
@@ -196,7 +204,11 @@ class GuestfsDisks:
         try:
             if writable and kind is VolumeKind.NTFS:
                 _require_writable(handle, place, name)
-            yield GuestfsFilesystem(handle, place, secured=kind is VolumeKind.NTFS)
+            files = GuestfsFilesystem(handle, place, secured=kind is VolumeKind.NTFS)
+            if writable and discard_session and files.exists(HIBERFIL):
+                # ntfs-3g knows the signatures hibr and HIBR only.
+                files.delete(HIBERFIL)
+            yield files
         except BaseException:
             # What went wrong must be heard, and not what then fails as well.
             with suppress(RuntimeError):

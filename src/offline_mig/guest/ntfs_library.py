@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 #: The library's names: 89 since 2021.8.22; 883 and 88 are the releases before it.
 LIBRARY_NAMES = ("libntfs-3g.so.89", "libntfs-3g.so.883", "libntfs-3g.so.88")
 #: NTFS_MNT_RDONLY (volume.h). The other flags stay off: no MAY_RDONLY, which falls back to
-#: read-only in silence; no RECOVER, which throws a journal away that Windows should replay; no
-#: IGNORE_HIBERFILE.
-_READ_ONLY = 0x00000001
+#: read-only in silence; no RECOVER, which throws a journal away that Windows should replay;
+#: IGNORE_HIBERFILE on request.
+_READ_ONLY, _IGNORE_HIBERFILE = 0x00000001, 0x20000000
 #: Numbers of the MFT records of the root directory, $Bitmap and $UpCase, and the first that is
 #: no metadata (layout.h, FILE_first_user).
 _ROOT, _BITMAP, _UPCASE, _FIRST_USER = 5, 6, 10, 16
@@ -364,8 +364,10 @@ class Content:
 class NtfsVolume:
     """An NTFS volume on a block device. Files and directories go by their MFT reference."""
 
-    def __init__(self, library: Any, device: Device, *, writable: bool) -> None:
-        """Open the volume.
+    def __init__(
+        self, library: Any, device: Device, *, writable: bool, ignore_hibernation: bool
+    ) -> None:
+        """Open the volume; with ``ignore_hibernation`` whatever is in its hiberfil.sys.
 
         Raises UnsafeVolumeError when it must not be written although ``writable`` was asked for,
         OSError when it cannot be opened at all.
@@ -375,7 +377,10 @@ class NtfsVolume:
         made = library.ntfs_device_alloc(b"guest", 0, ctypes.byref(device.operations), None)
         if not made:
             raise _last_error()
-        self.pointer = library.ntfs_device_mount(made, 0 if writable else _READ_ONLY)
+        flags = 0 if writable else _READ_ONLY
+        if ignore_hibernation:
+            flags |= _IGNORE_HIBERFILE
+        self.pointer = library.ntfs_device_mount(made, flags)
         if not self.pointer:
             error = _last_error()
             if writable and error.errno in (errno.EPERM, errno.EOPNOTSUPP):

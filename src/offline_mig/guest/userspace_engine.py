@@ -20,6 +20,7 @@ from pathlib import Path
 from offline_mig.errors import GuestRefusedError, HostNotReadyError, OfflineMigError
 from offline_mig.guest import refusal
 from offline_mig.guest.confined_volume import (
+    Access,
     ConfinedVolume,
     VolumeToMount,
     library_missing,
@@ -86,13 +87,18 @@ class UserspaceDisks:
             raise storage_failed(error) from error
 
     @contextmanager
-    def mount(self, disk: int, partition: Partition, *, writable: bool) -> Iterator[ConfinedVolume]:
+    def mount(
+        self, disk: int, partition: Partition, *, writable: bool, discard_session: bool = False
+    ) -> Iterator[ConfinedVolume]:
         """Open an NTFS or FAT volume; everything is written out when the block ends."""
+        access = Access.READ_ONLY
+        if writable:
+            access = Access.DISCARDING if discard_session else Access.WRITABLE
         volume = self._volume(disk, partition)
         export = self._daemon.open_partition(disk, partition, writable=writable)
         with (
             self._daemon.connection(export) as (connection, size),
-            mounted_volume(connection, size, volume, writable=writable) as files,
+            mounted_volume(connection, size, volume, access) as files,
         ):
             yield files
 

@@ -35,10 +35,12 @@ _Answer = tuple[bytes, ...]
 _Names = dict[str, tuple[str, int, bool]]
 
 
-def main(
-    orders: int, device: int, system_calls: int, size: int, *, fat: bool, writable: bool
-) -> None:
-    """Serve the volume behind the descriptor ``device`` until told to close it."""
+def main(orders: int, device: int, system_calls: int, size: int, *, fat: bool, access: str) -> None:
+    """Serve the volume behind the descriptor ``device`` until told to close it.
+
+    ``access`` is one of ``confined_volume.Access``.
+    """
+    writable = access != "read-only"
     library = None if fat else load_library()
     backing = BlockDevice(device, size)
     # Codecs are loaded when first used, and nothing can be loaded later.
@@ -51,7 +53,10 @@ def main(
         if library is None:
             volume = FatVolume(backing, writable=writable)
         else:
-            volume = NtfsVolume(library, Device(backing), writable=writable)
+            ignoring = access == "discarding"
+            volume = NtfsVolume(
+                library, Device(backing), writable=writable, ignore_hibernation=ignoring
+            )
     except UnsafeVolumeError:
         messages.send(orders, messages.UNSAFE)
         return

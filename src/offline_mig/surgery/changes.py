@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from offline_mig.guest.filesystem import GuestFilesystem
+from offline_mig.guest.filesystem import HIBERFIL, GuestFilesystem
 from offline_mig.windows.base_block import BASE_BLOCK_SIZE, read_base_block
+from offline_mig.windows.hibernation import Session
 from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName, KeyTree
 from offline_mig.windows.registry import RegistryValue
 
@@ -53,6 +54,11 @@ class HiveFileBefore:
     """A hive file as it was before its logs were replayed."""
 
     content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBefore:
+    """A hiberfil.sys was there; what it held is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +255,38 @@ class ReplayLogs:
         guest.files.write(self.path, before.content)
 
 
+@dataclass(frozen=True, slots=True)
+class DiscardSession:
+    """There is to be no hiberfil.sys, whose ``session`` would be resumed at the next start.
+
+    The volume has to be mounted with its session given up, by which the file goes.
+    """
+
+    session: Session
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return not guest.files.exists(HIBERFIL)
+
+    def before(self, guest: OpenGuest) -> SessionBefore:
+        """Return what is there now, without its content: that is as large as the memory."""
+        del guest
+        return SessionBefore()
+
+    def apply(self, guest: OpenGuest) -> SessionBefore:
+        """Make it so; returns what was there."""
+        if not self.is_done(guest):
+            guest.files.delete(HIBERFIL)
+        return SessionBefore()
+
+    def undo(self, guest: OpenGuest, before: SessionBefore) -> None:
+        """Leave it so: Windows makes an empty file at its next start, and the session is gone."""
+
+
 RegistryChange = SetValue | CreateKey | DeleteKey
-Change = RegistryChange | ReplayLogs | WriteFile
-Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore
+Change = RegistryChange | ReplayLogs | WriteFile | DiscardSession
+Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore | SessionBefore
 
 
 def subject(change: Change | WrittenFile) -> str:
@@ -260,5 +295,7 @@ def subject(change: Change | WrittenFile) -> str:
         return change.path
     if isinstance(change, ReplayLogs):
         return f"{change.path} with its logs"
+    if isinstance(change, DiscardSession):
+        return f"{HIBERFIL} gone"
     value = f" {change.name!r}" if isinstance(change, SetValue) else ""
     return f"{change.hive}\\{change.key}{value}"

@@ -17,6 +17,7 @@ from offline_mig.surgery.emulated_storage import (
     usable_ide_services,
 )
 from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.hibernation import plan_discard
 from offline_mig.surgery.plan import Plan, PlanBlock
 from offline_mig.surgery.plug_and_play import plan_plug_and_play
 from offline_mig.surgery.shared_parts import share_parts
@@ -81,6 +82,11 @@ def plan_conversion(
         for name, replay in facts.replays.items()
     )
     blocks.insert(0, PlanBlock("Changes that Windows has not yet written into its hives", replays))
+    if facts.hibernation is not None:
+        # A guest with a session gets here only when it was asked to give that up.
+        block, note = plan_discard(facts.hibernation)
+        blocks.insert(0, block)
+        notes = (note, *notes)
     return Plan(tuple(block for block in blocks if block.changes), notes)
 
 

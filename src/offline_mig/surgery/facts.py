@@ -8,9 +8,16 @@ from pathlib import Path
 
 from offline_mig.errors import GuestRefusedError, ToolFailedError
 from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
+from offline_mig.surgery.hibernation import read_hiberfil
 from offline_mig.surgery.hive_files import HiveReplay, load_hive, replay_note
 from offline_mig.windows.control_set import ControlSets, read_control_sets
 from offline_mig.windows.digits import small_number
+from offline_mig.windows.hibernation import (
+    Hibernation,
+    judge_hibernation,
+    read_memory_image,
+    read_power_settings,
+)
 from offline_mig.windows.hive import WINDOWS_HIVES, Hive, HiveName, RegistryView
 from offline_mig.windows.identity import read_version
 from offline_mig.windows.pe import pe_architecture
@@ -37,7 +44,8 @@ class GuestFacts:
     ``driver_files`` the lower-case names in system32\\drivers, ``inf_files`` those in inf.
     ``drivers`` is the hive of packages that Windows 8 and later have, ``cabinets`` are the driver
     cabinets of Windows 2000 to 2003, the newest service pack first. ``replays`` are the hives that
-    were dirty, with what was replayed into them before they were read.
+    were dirty, with what was replayed into them before they were read. ``hibernation`` is the
+    session that waits in hiberfil.sys, None when none does.
     """
 
     version: WindowsVersion
@@ -56,6 +64,7 @@ class GuestFacts:
     free_space: int = 0
     notes: tuple[str, ...] = ()
     replays: Mapping[HiveName, HiveReplay] = field(default_factory=dict)
+    hibernation: Hibernation | None = None
 
     def view(self, hive: HiveName) -> RegistryView:
         """Return a hive that is there. Raises KeyError for one that is not."""
@@ -118,7 +127,17 @@ def examine(volume: GuestFilesystem, root: str, scratch: Path) -> GuestFacts:
         free_space=volume.free_space(),
         notes=(*(replay_note(name, replay) for name, replay in replays.items()), *notes),
         replays=replays,
+        hibernation=_hibernation(volume, system, control_sets.current, version.nt),
     )
+
+
+def _hibernation(
+    volume: GuestFilesystem, system: RegistryView, control_set: str, nt: tuple[int, int]
+) -> Hibernation | None:
+    image = read_memory_image(read_hiberfil(volume))
+    if image is None:
+        return None
+    return judge_hibernation(image, read_power_settings(system, control_set, nt))
 
 
 def find_boot_controllers(system: RegistryView, control_set: str) -> tuple[BootController, ...]:

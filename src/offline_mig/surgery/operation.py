@@ -14,11 +14,13 @@ from offline_mig.surgery.changes import (
     Change,
     CreateKey,
     DeleteKey,
+    DiscardSession,
     FileBefore,
     HiveFileBefore,
     KeyBefore,
     OpenGuest,
     ReplayLogs,
+    SessionBefore,
     SetValue,
     ValueBefore,
     WriteFile,
@@ -66,7 +68,8 @@ def apply_plan(
     guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=True))
     ordered = sorted(plan, key=lambda change: not isinstance(change, WriteFile))
     journal = Journal(tuple(JournalEntry(change, change.apply(guest)) for change in ordered))
-    _write_back(guest, {c.hive for c in plan if not isinstance(c, WriteFile)}, hive_files, scratch)
+    touched = {c.hive for c in plan if not isinstance(c, WriteFile | DiscardSession)}
+    _write_back(guest, touched, hive_files, scratch)
     return journal
 
 
@@ -85,6 +88,8 @@ def undo_plan(
                 change.undo(guest, before)
                 touched.add(change.hive)
             case JournalEntry(WriteFile() as change, FileBefore() as before):
+                change.undo(guest, before)
+            case JournalEntry(DiscardSession() as change, SessionBefore() as before):
                 change.undo(guest, before)
             case JournalEntry(ReplayLogs() as change, HiveFileBefore() as before):
                 restored.append((change, before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from offline_mig.surgery.changes import Change, OpenGuest, ReplayLogs, WriteFile
+from offline_mig.surgery.changes import Change, DiscardSession, OpenGuest, ReplayLogs, WriteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class Plan:
         """The size of all files that the plan writes, an upper bound of the space it takes."""
         written = sum(len(change.content) for change in self if isinstance(change, WriteFile))
         return written + sum(change.growth for change in self if isinstance(change, ReplayLogs))
+
+    @property
+    def discards_session(self) -> bool:
+        """Whether the session in hiberfil.sys is given up."""
+        return any(isinstance(change, DiscardSession) for change in self)
 
     def pending(self, guest: OpenGuest) -> Plan:
         """Return the plan without what the guest already is."""

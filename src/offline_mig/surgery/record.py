@@ -7,16 +7,19 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from offline_mig.guest.filesystem import HIBERFIL
 from offline_mig.surgery.changes import (
     Before,
     Change,
     CreateKey,
     DeleteKey,
+    DiscardSession,
     FileBefore,
     HiveFileBefore,
     KeyBefore,
     OpenGuest,
     ReplayLogs,
+    SessionBefore,
     SetValue,
     ValueBefore,
     WriteFile,
@@ -62,6 +65,13 @@ def change_record(change: Change | WrittenFile) -> dict[str, Any]:
                 "path": change.path,
                 "source": change.source,
                 "growth": change.growth,
+                "reason": change.reason,
+            }
+        case DiscardSession():
+            return {
+                "change": "discard-session",
+                "path": HIBERFIL,
+                "session": change.session.value,
                 "reason": change.reason,
             }
         case WriteFile():
@@ -111,6 +121,8 @@ def _before_record(before: Before) -> dict[str, Any]:
                 "content": None if content is None else base64.b64encode(content).decode("ascii"),
                 "created_directories": list(before.created_directories),
             }
+        case SessionBefore():
+            return {"kept": False}
         case HiveFileBefore():
             # Hives have some ten to some hundred MiB, most of which packs well.
             packed = zlib.compress(before.content)
@@ -146,6 +158,9 @@ def _block_lines(block: PlanBlock, guest: OpenGuest) -> Iterator[str]:
             continue
         if isinstance(change, ReplayLogs):
             yield f"~ {change.path}  (from {change.source}: {change.reason})"
+            continue
+        if isinstance(change, DiscardSession):
+            yield f"- {HIBERFIL}  (the session of {change.session.value}: {change.reason})"
             continue
         if isinstance(change, DeleteKey):
             yield f"- [{change.hive}\\{change.key}]  ({change.reason})"

@@ -7,16 +7,15 @@ from functools import partial
 
 from offline_mig.errors import GuestRefusedError, OfflineMigError, ToolFailedError
 from offline_mig.guest.engine import GuestDisks
-from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
+from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.ntfs import VolumeKind, read_state, volume_kind
 from offline_mig.guest.partition_table import Partition, PartitionTable, read_partition_table
 from offline_mig.guest.refusal import volume_name
+from offline_mig.surgery.hibernation import named_session, read_hiberfil
+from offline_mig.windows.hibernation import Hibernation, judge_hibernation, read_memory_image
 
 #: What an upgrade leaves of the Windows before it: Windows.old, Windows.old.000.
 _LEFT_BEHIND = "windows.old"
-#: First bytes of hiberfil.sys: a session waits in it. A resumed or empty file starts with
-#: "wake", "WAKE" or zeros.
-_HIBERNATED = (b"hibr", b"HIBR", b"rstr", b"RSTR")
 
 
 class LockedVolumeError(GuestRefusedError):
@@ -27,14 +26,14 @@ class LockedVolumeError(GuestRefusedError):
 class SystemVolume:
     """The volume with Windows on it.
 
-    ``root`` is the Windows directory in its real case, ``hiberfil`` the first bytes of
-    hiberfil.sys (empty when there is none), ``notes`` what the user should know of other volumes.
+    ``root`` is the Windows directory in its real case, ``hibernation`` the session that waits in
+    hiberfil.sys as its header alone tells it, ``notes`` what the user should know of other volumes.
     """
 
     disk: int
     partition: Partition
     root: str
-    hiberfil: bytes = b""
+    hibernation: Hibernation | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,12 +95,13 @@ def find_system_volume(
             try:
                 with disks.mount(number, partition, writable=False) as volume:
                     roots = _windows_roots(volume)
-                    head = _hiberfil_head(volume) if roots else b""
+                    image = read_memory_image(read_hiberfil(volume)) if roots else None
             except (GuestRefusedError, ToolFailedError) as error:
                 # Another volume than that of Windows may be as damaged as it likes.
                 failed.append(error)
                 continue
-            found += [SystemVolume(number, partition, root, head) for root in roots]
+            session = None if image is None else judge_hibernation(image)
+            found += [SystemVolume(number, partition, root, session) for root in roots]
     if failed and not found:
         raise failed[0]
     notes = tuple(f"{error.message} It was passed over." for error in failed)
@@ -131,10 +131,13 @@ def find_system_volume(
     )
 
 
-def require_clean(disks: GuestDisks, volume: SystemVolume) -> None:
+def require_clean(
+    disks: GuestDisks, volume: SystemVolume, *, discard_hibernation: bool = False
+) -> None:
     """Refuse a system volume that is hibernated or that Windows did not close properly.
 
-    Raises GuestRefusedError.
+    With ``discard_hibernation`` a session in hiberfil.sys is none of the reasons; what else
+    Windows keeps open for it is. Raises GuestRefusedError.
     """
     start = volume.partition.start
     state = read_state(lambda offset, size: disks.read(volume.disk, start + offset, size))
@@ -143,10 +146,20 @@ def require_clean(disks: GuestDisks, volume: SystemVolume) -> None:
             f"The NTFS volume {volume.name} is damaged: its $Volume record cannot be read.",
             "Have Windows check it (chkdsk /f) where the guest still runs, then try again.",
         )
-    if volume.hiberfil[:4] in _HIBERNATED:
+    if volume.hibernation is not None and not discard_hibernation:
+        image = volume.hibernation.image
         raise GuestRefusedError(
-            f"The guest is hibernated or was shut down with fast startup: hiberfil.sys on volume "
-            f"{volume.name} holds a session ({volume.hiberfil[:4].decode('ascii')!r}).",
+            f"{named_session(volume.hibernation)}: hiberfil.sys on volume {volume.name} holds its "
+            f"session ({image.signature!r}, {image.state}).",
+            "Start the guest where it still runs, run 'powercfg /h off' as administrator, shut "
+            "it down with 'shutdown /s /t 0', and try again; or give the session up with "
+            "--discard-hibernation.",
+        )
+    if volume.hibernation is not None and state.journal_open:
+        raise GuestRefusedError(
+            f"{named_session(volume.hibernation)}, and its session cannot be given up: the NTFS "
+            f"volume {volume.name} was left open with it, and changes of Windows wait in its "
+            "journal, which only Windows can put in their place.",
             "Start the guest where it still runs, run 'powercfg /h off' as administrator, shut "
             "it down with 'shutdown /s /t 0', and try again.",
         )
@@ -185,16 +198,6 @@ def _windows_roots(volume: GuestFilesystem) -> list[str]:
         and not entry.name.casefold().startswith(_LEFT_BEHIND)
         and volume.exists(f"/{entry.name}/System32/config/SYSTEM")
     ]
-
-
-def _hiberfil_head(volume: GuestFilesystem) -> bytes:
-    if not volume.exists("/hiberfil.sys"):
-        return b""
-    try:
-        return volume.read_part("/hiberfil.sys", 0, 8)
-    except UnreadableFileError:
-        # A directory, link or pipe of that name: Windows keeps no session in one.
-        return b""
 
 
 def _pick(found: list[SystemVolume], wanted: str) -> SystemVolume:
