@@ -43,12 +43,17 @@ def variant(kind: GuestKind, **chosen: object) -> GuestSpec:
 REFUSED: dict[str, tuple[GuestSpec, str, str]] = {
     "hibernated-w10": (
         variant(GuestKind.WINDOWS_10, hiberfil=Hiberfil.HIBERNATED),
-        "hibernated or was shut down with fast startup",
+        "The guest is hibernated: hiberfil.sys on volume 1:3",
         "powercfg /h off",
+    ),
+    "fast-startup-w10": (
+        variant(GuestKind.WINDOWS_10, hiberfil=Hiberfil.FAST_STARTUP),
+        "The guest was shut down with fast startup: hiberfil.sys on volume 1:3",
+        "--discard-hibernation",
     ),
     "hibernated-xp": (
         variant(GuestKind.XP, hiberfil=Hiberfil.HIBERNATED),
-        "hibernated or was shut down with fast startup",
+        "The guest is hibernated: hiberfil.sys on volume 1:1",
         "powercfg /h off",
     ),
     "dirty-volume": (variant(GuestKind.WINDOWS_10, dirty_volume=True), "marked dirty", "chkdsk"),

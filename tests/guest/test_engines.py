@@ -32,7 +32,7 @@ from fixtures.fat_volumes import (
     set_entry,
     slot_of,
 )
-from fixtures.guests import GuestSpec
+from fixtures.guests import GuestKind, GuestSpec
 from fixtures.ntfs_volumes import (
     FileState,
     cut_out,
@@ -42,6 +42,8 @@ from fixtures.ntfs_volumes import (
     volume_state,
 )
 from fixtures.one_disk import OneDisk
+from fixtures.security_descriptors import described
+from fixtures.windows_security import FILE_BELOW, FILE_BELOW_XP
 from offline_mig.conversion.driver_choice import choose_drivers, open_sources
 from offline_mig.conversion.examination import examined_volume
 from offline_mig.errors import GuestRefusedError
@@ -241,7 +243,9 @@ def test_same_operation_makes_the_same_guest(
         assert guestfs.keys() == userspace.keys(), spec
         different = {path for path, state in guestfs.items() if userspace[path] != state}
         assert not different, spec
-        assert any(path.lower().endswith("/drivers/viostor.sys") for path in guestfs)
+        (driver,) = (path for path in guestfs if path.lower().endswith("/drivers/viostor.sys"))
+        expected = FILE_BELOW_XP if spec.kind is GuestKind.XP else FILE_BELOW
+        assert described(bytes.fromhex(guestfs[driver].security)) == expected
 
 
 #: Of each kind of table, a volume that ``try_everything`` fits on.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fixtures import windows_security
 from fixtures.ntfs_volumes import descriptors, make_volume, require_sound, set_descriptors
 from fixtures.security_descriptors import access_list, described, descriptor, entry, sid
+from fixtures.windows_security import FILE_BELOW, FILE_BELOW_XP, FOLDER_BELOW
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.guestfs_engine import GuestfsEngine
 from offline_mig.guest.inherited_security import inherited_descriptor
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
     from offline_mig.guest.engine import Engine
     from offline_mig.guest.filesystem import GuestFilesystem
 
-#: What icacls shows of a folder and of a file that an installer made below Program Files.
-_FOLDER_BELOW = (
-    "O:BAG:SYD:AI(A;ID;FA;;;SY)(A;OICIIOID;GA;;;SY)(A;ID;FA;;;BA)(A;OICIIOID;GA;;;BA)"
-    "(A;ID;0x1200a9;;;BU)(A;OICIIOID;GXGR;;;BU)(A;ID;FA;;;TI)(A;CIIOID;GA;;;TI)"
-    "(A;OICIIOID;GA;;;CO)(A;ID;0x1200a9;;;AC)(A;OICIIOID;GXGR;;;AC)"
-)
-_FILE_BELOW = "O:BAG:SYD:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1200a9;;;BU)(A;ID;0x1200a9;;;AC)"
 _DEFAULT_FOLDER = "O:BAG:SYD:(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)"
 _DEFAULT_FILE = "O:BAG:SYD:(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x1200a9;;;BU)"
 
@@ -44,15 +38,13 @@ def inherited(parent: str, *, is_directory: bool) -> str:
 
 
 def test_programs_and_drivers_of_windows_10() -> None:
-    assert inherited(windows_security.FOLDER, is_directory=True) == _FOLDER_BELOW
-    assert inherited(windows_security.FOLDER, is_directory=False) == _FILE_BELOW
-    assert inherited(_FOLDER_BELOW, is_directory=True) == _FOLDER_BELOW
+    assert inherited(windows_security.FOLDER, is_directory=True) == FOLDER_BELOW
+    assert inherited(windows_security.FOLDER, is_directory=False) == FILE_BELOW
+    assert inherited(FOLDER_BELOW, is_directory=True) == FOLDER_BELOW
 
 
 def test_drivers_of_windows_xp() -> None:
-    assert inherited(windows_security.FOLDER_XP, is_directory=False) == (
-        "O:BAG:SYD:AI(A;ID;0x1200a9;;;BU)(A;ID;0x1301bf;;;PU)(A;ID;FA;;;BA)(A;ID;FA;;;SY)"
-    )
+    assert inherited(windows_security.FOLDER_XP, is_directory=False) == FILE_BELOW_XP
 
 
 @pytest.mark.parametrize(
@@ -184,8 +176,8 @@ def test_new_files_on_a_volume(engine: Engine, tmp_path: Path) -> None:
         files.write("/tools/old.exe", b"new and longer")
     require_sound(volume)
     found = {path: described(data) for path, data in descriptors(volume).items()}
-    assert found["/Program Files/Agent"] == _FOLDER_BELOW
-    assert found["/Program Files/Agent/agent.exe"] == _FILE_BELOW
-    assert found["/Program Files/Agent/empty.txt"] == _FILE_BELOW
+    assert found["/Program Files/Agent"] == FOLDER_BELOW
+    assert found["/Program Files/Agent/agent.exe"] == FILE_BELOW
+    assert found["/Program Files/Agent/empty.txt"] == FILE_BELOW
     assert found["/open/driver.sys"] == _DEFAULT_FILE
     assert found["/tools/old.exe"] == windows_security.FILE

@@ -30,6 +30,12 @@ _FLAG_DIRTY = 0x0001
 #: In the restart area of $LogFile: no client has it open, or the volume was closed properly.
 _NO_CLIENT = 0xFFFF
 _VOLUME_IS_CLEAN = 0x0002
+#: $LogFile begins with two restart pages.
+_RESTART_PAGE = 4096
+#: Windows 8 and later write a journal of version 2.0 while a volume is mounted and take it back to
+#: 1.1 when it is dismounted, which hibernation and fast startup do not do (libntfs-3g,
+#: ntfs_volume_check_logfile; Windows' own switch for it is NtfsDisableLfsDowngrade).
+_VERSION_WHILE_MOUNTED = 2
 #: The largest volume of 4 KiB clusters (16 TiB) has a bitmap of this size.
 _MAX_BITMAP = 512 * 1024 * 1024
 
@@ -150,11 +156,14 @@ class _Volume:
 
     def journal_is_open(self) -> bool:
         """Tell whether $LogFile holds changes that are not in the volume yet."""
-        page = b"".join(self._content(_LOGFILE_RECORD, limit=4096))[:4096]
-        if page[:4] != b"RSTR":
+        pages = b"".join(self._content(_LOGFILE_RECORD, limit=2 * _RESTART_PAGE))
+        if pages[:4] != b"RSTR":
             # An emptied journal is all ones; Windows writes it anew.
-            return page[:4] != b"\xff\xff\xff\xff"
-        (area,) = struct.unpack_from("<H", page, 24)
+            return pages[:4] != b"\xff\xff\xff\xff"
+        page = _newer_restart_page(pages)
+        area, _, major = struct.unpack_from("<HHH", page, 24)
+        if major >= _VERSION_WHILE_MOUNTED:
+            return True
         (client,) = struct.unpack_from("<H", page, area + 12)
         (flags,) = struct.unpack_from("<H", page, area + 14)
         return client != _NO_CLIENT and not flags & _VOLUME_IS_CLEAN
@@ -208,6 +217,19 @@ class _Volume:
                 raise _DamagedError
             yield kind, record[at : at + length]
             at += length
+
+
+def _newer_restart_page(pages: bytes) -> bytes:
+    """Return the one of the two restart pages that was written last."""
+    first, second = pages[:_RESTART_PAGE], pages[_RESTART_PAGE:]
+    if second[:4] != b"RSTR":
+        return first
+    return max(first, second, key=_current_lsn)
+
+
+def _current_lsn(page: bytes) -> int:
+    (area,) = struct.unpack_from("<H", page, 24)
+    return int(struct.unpack_from("<Q", page, area)[0])
 
 
 def _runs(encoded: bytes) -> Iterator[tuple[int, int]]:
