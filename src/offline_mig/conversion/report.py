@@ -129,6 +129,7 @@ def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> dict[str, Any
         "control_sets": plain(facts.control_sets),
         "driver_database": facts.has_driver_database,
         "realtime_is_universal": facts.realtime_is_universal,
+        "hibernation": plain(facts.hibernation),
         "boot_controllers": plain(facts.boot_controllers),
         "boot_services": plain(read_boot_services(system, control_set)),
         "critical_devices": plain(read_critical_devices(system, control_set)),
