@@ -71,11 +71,12 @@ def test_what_cannot_be_told_is_said_so(tmp_path: Path) -> None:
 def test_session_is_given_up_and_stays_so(tmp_path: Path) -> None:
     volume, facts = examined(XP_HIBERNATED, tmp_path)
     assert facts.hibernation is not None
-    block, note = plan_discard(facts.hibernation)
+    block, note = plan_discard(facts.hibernation, in_place=True)
     plan = Plan((block,), (note,))
     assert plan.discards_session
     assert plan.added_bytes == 0
     assert "not saved is lost" in note
+    assert "the source keeps it" not in note
     before = volume.files
     journal = apply_plan(plan, volume, facts.hive_files, tmp_path)
     verify_plan(plan, volume, facts.hive_files, tmp_path)

@@ -17,7 +17,7 @@ from offline_mig.cli.doctor_commands import doctor, explain
 from offline_mig.cli.driver_commands import drivers
 from offline_mig.cli.edit_commands import recover, undo
 from offline_mig.cli.failure import Commands
-from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.cli.repair_command import repair_command
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
 from offline_mig.conversion.engines import EngineChoice, choose_engine
@@ -143,12 +143,7 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
 @click.option(
     "--allow-unsigned", is_flag=True, help="Let a boot driver without a good signature through."
 )
-@click.option(
-    "--discard-hibernation",
-    is_flag=True,
-    help="Give up the session of a guest that is hibernated or was shut down with fast startup, "
-    "and delete its hiberfil.sys from the result.",
-)
+@DISCARD_HIBERNATION
 @click.option("--overwrite", is_flag=True, help="Replace earlier results of this guest.")
 @click.option(
     "--trim/--no-trim",

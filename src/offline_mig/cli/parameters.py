@@ -27,6 +27,12 @@ SYSTEM_PARTITION = click.option(
     metavar="DISK:PARTITION[/FOLDER]",
     help="Which Windows of several, both counted from 1, such as 1:2 or 1:2/WINNT.",
 )
+DISCARD_HIBERNATION = click.option(
+    "--discard-hibernation",
+    is_flag=True,
+    help="Give up the session of a guest that is hibernated or was shut down with fast startup: "
+    "its hiberfil.sys goes, and what was open in it.",
+)
 ENGINE = click.option(
     "--engine",
     type=click.Choice([choice.value for choice in EngineChoice]),

@@ -11,7 +11,7 @@ import click
 
 from offline_mig.cli import doctor_screen, screen
 from offline_mig.cli.doctor_commands import BUS, DOMAIN, FIRMWARE, MACHINE, TRUSTED, boot_question
-from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.in_place import InPlaceOptions
 from offline_mig.conversion.repair import Repair, RepairOptions, repair
@@ -35,6 +35,7 @@ from offline_mig.surgery.record import plan_record
     help="A virtio-win ISO or RPM, or a driver folder, for what the guest lacks; may be given "
     "several times.",
 )
+@DISCARD_HIBERNATION
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @click.option(
     "--journal",
@@ -58,6 +59,7 @@ def repair_command(
     domain: Path | None,
     trusted: bool,
     driver_sources: tuple[Path, ...],
+    discard_hibernation: bool,
     dry_run: bool,
     journal: Path | None,
     no_commit: bool,
@@ -79,6 +81,7 @@ def repair_command(
             commit=not no_commit,
             dry_run=dry_run,
             system_partition=system_partition,
+            discard_hibernation=discard_hibernation,
         ),
     )
     progress = screen.Screen(quiet=quiet or as_json)

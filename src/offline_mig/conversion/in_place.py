@@ -26,7 +26,7 @@ from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.guest.ntfs import serial_number
 from offline_mig.machine import DiskImage
 from offline_mig.sources.disk_image import ExaminedImage
-from offline_mig.surgery.changes import OpenGuest, WriteFile
+from offline_mig.surgery.changes import DiscardSession, OpenGuest, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.operation import apply_plan, verify_plan
@@ -82,12 +82,14 @@ class InPlaceOptions:
 
     ``journal`` is where to write the journal, None for beside the image. Without ``commit`` the
     image stays as it is and the overlay is left for a boot to try it out.
+    ``discard_hibernation`` lets through a guest whose session the plan gives up.
     """
 
     journal: Path | None = None
     commit: bool = True
     dry_run: bool = False
     system_partition: str | None = None
+    discard_hibernation: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,11 @@ def edit_in_place(
         left_overlay = None if options.commit else _free_overlay_name(edit.image.path)
         progress.step("Opening the guest")
         with locate_windows(
-            engine, (edit.overlay,), writable=True, system_partition=options.system_partition
+            engine,
+            (edit.overlay,),
+            writable=True,
+            system_partition=options.system_partition,
+            discard_hibernation=options.discard_hibernation,
         ) as (disks, layout, volume):
             progress.step("Planning")
             result = _planned(edit.examined, disks, layout, volume, plan_maker)
@@ -180,6 +186,7 @@ def _rehearse(
         (opened_image(examined),),
         writable=False,
         system_partition=options.system_partition,
+        discard_hibernation=options.discard_hibernation,
     ) as (disks, layout, volume):
         progress.step("Planning")
         return _planned(examined, disks, layout, volume, plan_maker)
@@ -228,11 +235,17 @@ def _operate(
 ) -> StoredJournal:
     """Apply and verify what is pending, and return the journal of it."""
     hive_files = result.hive_files
-    touched = {c.hive for c in result.pending if not isinstance(c, WriteFile)}
+    touched = {c.hive for c in result.pending if not isinstance(c, WriteFile | DiscardSession)}
     old: dict[HiveName, bytes] = {}
     hives: dict[HiveName, EditedHive] = {}
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
-        with joined_volumes(disks, layout, volume, writable=True) as files:
+        with joined_volumes(
+            disks,
+            layout,
+            volume,
+            writable=True,
+            discard_session=result.pending.discards_session,
+        ) as files:
             for name in sorted(touched):
                 old[name] = files.read(hive_files[name], limit=MAX_HIVE_SIZE)
             journal = apply_plan(result.pending, files, hive_files, Path(scratch))

@@ -33,6 +33,7 @@ from offline_mig.machine import Firmware
 from offline_mig.surgery.conversion_plan import DriverSet, missing_files
 from offline_mig.surgery.driver_cabinet import take_from_cabinets
 from offline_mig.surgery.driver_install import PlacedDriver
+from offline_mig.surgery.hibernation import plan_discard
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.windows.hive import HiveName
@@ -98,6 +99,10 @@ class _Mending:
         start = plan_start_repair(found.start, guest.facts.version, found.findings, contents)
         letter = plan_letter(found.facts, found.start)
         whole = Plan((*start, *plan.blocks, *letter), (*plan.notes, *(notes if len(plan) else ())))
+        if guest.facts.hibernation is not None:
+            # Only whoever asked for it gets here with a session.
+            block, note = plan_discard(guest.facts.hibernation, in_place=True)
+            whole = Plan((block, *whole.blocks), (note, *whole.notes))
         return PlannedEdit(whole, _store_file(found))
 
     def judge(self, disks: GuestDisks, layout: DiskLayout, volume: SystemVolume) -> None:

@@ -296,6 +296,6 @@ def subject(change: Change | WrittenFile) -> str:
     if isinstance(change, ReplayLogs):
         return f"{change.path} with its logs"
     if isinstance(change, DiscardSession):
-        return f"{HIBERFIL} gone"
+        return HIBERFIL
     value = f" {change.name!r}" if isinstance(change, SetValue) else ""
     return f"{change.hive}\\{change.key}{value}"

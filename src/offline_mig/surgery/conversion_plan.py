@@ -84,7 +84,7 @@ def plan_conversion(
     blocks.insert(0, PlanBlock("Changes that Windows has not yet written into its hives", replays))
     if facts.hibernation is not None:
         # A guest with a session gets here only when it was asked to give that up.
-        block, note = plan_discard(facts.hibernation)
+        block, note = plan_discard(facts.hibernation, in_place=False)
         blocks.insert(0, block)
         notes = (note, *notes)
     return Plan(tuple(block for block in blocks if block.changes), notes)

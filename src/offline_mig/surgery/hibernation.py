@@ -29,8 +29,10 @@ def named_session(hibernation: Hibernation) -> str:
     return "The guest is hibernated"
 
 
-def plan_discard(hibernation: Hibernation) -> tuple[PlanBlock, str]:
+def plan_discard(hibernation: Hibernation, *, in_place: bool) -> tuple[PlanBlock, str]:
     """Return what gives the session up, and a note that says what is lost.
+
+    ``in_place`` tells that the guest's own image is changed, and no copy of it.
 
     HiberbootEnabled stays as the user has it: on its new machine the guest may be shut down with
     fast startup as before, since what it resumes on then is what it was shut down on.
@@ -43,6 +45,6 @@ def plan_discard(hibernation: Hibernation) -> tuple[PlanBlock, str]:
     note = (
         f"{named_session(hibernation)}; on request its session is given up and hiberfil.sys "
         f"deleted. {lost} The file is too large for the journal, so that undoing does not bring "
-        "it back; the source keeps it."
+        f"it back{'' if in_place else '; the source keeps it'}."
     )
     return PlanBlock("The session in hiberfil.sys", (change,)), note

@@ -22,10 +22,12 @@ from offline_mig.surgery.changes import (
     Before,
     CreateKey,
     DeleteKey,
+    DiscardSession,
     FileBefore,
     KeyBefore,
     RegistryChange,
     ReplayLogs,
+    SessionBefore,
     SetValue,
     ValueBefore,
     WrittenFile,
@@ -39,6 +41,7 @@ from offline_mig.surgery.stored_journal import (
     StoredEntry,
     StoredJournal,
 )
+from offline_mig.windows.hibernation import Session
 from offline_mig.windows.hive import MAX_HIVE_SIZE, HiveName, KeyTree
 from offline_mig.windows.registry import RegistryType, RegistryValue
 
@@ -104,7 +107,7 @@ def _journal(record: Mapping[str, Any]) -> StoredJournal:
         with _in(f"changes[{number}]"):
             entries.append(_entry(_typed(entry, dict)))
             change = entries[-1].change
-            if not isinstance(change, WrittenFile) and change.hive not in hives:
+            if not isinstance(change, WrittenFile | DiscardSession) and change.hive not in hives:
                 raise _DamagedError(f"the hive {change.hive} is not among the hives")
     with _in("created"):
         created = _text(record, "created")
@@ -190,6 +193,9 @@ def _entry(record: Mapping[str, Any]) -> StoredEntry:
         )
         with _in("before"):
             return StoredEntry(written, _file_before(before, written.path))
+    if kind == "discard-session":
+        session = _choice(Session, _text(record, "session"))
+        return StoredEntry(DiscardSession(session, _text(record, "reason")), SessionBefore())
     hive = _choice(HiveName, _text(record, "hive"))
     key = _key(record, "key")
     reason = _text(record, "reason")

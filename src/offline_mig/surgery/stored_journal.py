@@ -15,7 +15,14 @@ from typing import Any, TypeAlias
 
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
-from offline_mig.surgery.changes import Before, RegistryChange, ReplayLogs, WriteFile, WrittenFile
+from offline_mig.surgery.changes import (
+    Before,
+    DiscardSession,
+    RegistryChange,
+    ReplayLogs,
+    WriteFile,
+    WrittenFile,
+)
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.page_delta import PageDelta, difference, restored
 from offline_mig.surgery.record import entry_record
@@ -25,7 +32,7 @@ from offline_mig.windows.hive import HiveName
 SCHEMA = "offline-mig/journal/1"
 
 
-StoredChange: TypeAlias = RegistryChange | ReplayLogs | WrittenFile
+StoredChange: TypeAlias = RegistryChange | ReplayLogs | WrittenFile | DiscardSession
 
 
 @dataclass(frozen=True, slots=True)

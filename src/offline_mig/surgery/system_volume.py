@@ -152,8 +152,8 @@ def require_clean(
             f"{named_session(volume.hibernation)}: hiberfil.sys on volume {volume.name} holds its "
             f"session ({image.signature!r}, {image.state}).",
             "Start the guest where it still runs, run 'powercfg /h off' as administrator, shut "
-            "it down with 'shutdown /s /t 0', and try again; or give the session up with "
-            "--discard-hibernation.",
+            "it down with 'shutdown /s /t 0', and try again; or have its session given up: "
+            "convert and repair take --discard-hibernation.",
         )
     if volume.hibernation is not None and state.journal_open:
         raise GuestRefusedError(

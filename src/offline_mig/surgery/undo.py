@@ -17,6 +17,7 @@ from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.changes import (
     CreateKey,
     DeleteKey,
+    DiscardSession,
     FileBefore,
     KeyBefore,
     ReplayLogs,
@@ -146,6 +147,10 @@ class _Undo:
         if before.content is None:
             self._directories += reversed(before.created_directories)
 
+    def leave_session(self, change: DiscardSession) -> None:
+        """Plan for the session that was given up, which no journal could hold."""
+        self._note(change, "the session that was in it was given up for good")
+
     def _content(self, path: str) -> bytes | None:
         if path in self._files:
             return self._files[path]
@@ -176,6 +181,8 @@ def plan_undo(journal: StoredJournal, volume: GuestFilesystem, scratch: Path) ->
     for entry in reversed(journal.entries):
         if isinstance(entry.change, WrittenFile) and isinstance(entry.before, FileBefore):
             undo.take_back_file(entry.change, entry.before)
+        if isinstance(entry.change, DiscardSession):
+            undo.leave_session(entry.change)
     return undo.plan()
 
 
@@ -214,7 +221,9 @@ def verify_undo(plan: UndoPlan, volume: GuestFilesystem) -> None:
 
 def _of_hive(journal: StoredJournal, name: HiveName) -> Iterator[StoredEntry]:
     for entry in reversed(journal.entries):
-        if not isinstance(entry.change, WrittenFile) and entry.change.hive is name:
+        if isinstance(entry.change, WrittenFile | DiscardSession):
+            continue
+        if entry.change.hive is name:
             yield entry
 
 
