@@ -91,3 +91,31 @@ def test_converted_without_its_session(
     assert shown.strip() == "1"
     rights = descriptors(volume.volume)
     assert described(rights["/Windows/System32/drivers/viostor.sys"]) == FILE_BELOW
+
+
+def test_repaired_in_place_and_not_brought_back(
+    base_image: Callable[[GuestSpec], Path], drivers_iso: Path, tmp_path: Path
+) -> None:
+    require_engine("userspace")
+    image = tmp_path / "guest.raw"
+    source = base_image(WINDOWS_10_FAST_STARTUP)
+    subprocess.run(["cp", "--sparse=always", source, image], check=True)
+    image.chmod(0o600)
+    common = ("--engine", "userspace", "--json")
+    command = ("repair", image, "--drivers", drivers_iso, "--allow-unsigned", *common)
+    refused = offline_mig(*command)
+    assert refused.returncode == GuestRefusedError.exit_code
+    assert "--discard-hibernation" in refused.stderr
+    run = offline_mig(*command, "--discard-hibernation")
+    assert run.returncode == 0, run.stderr
+    done = json.loads(run.stdout)
+    assert "BOOT-FAST-STARTUP" in {finding["id"] for finding in done["before"]["findings"]}
+    assert "BOOT-FAST-STARTUP" not in {finding["id"] for finding in done["after"]["findings"]}
+    assert any("does not bring it back." in note for note in done["notes"])
+
+    undone = offline_mig("undo", image, "--journal", done["journal"], *common)
+    assert undone.returncode == 0, undone.stderr
+    assert "given up for good" in undone.stdout
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert "hiberfil.sys" not in system_volume(image, "raw", scratch).names("/")
