@@ -18,10 +18,12 @@ from offline_mig.machine import DiskFormat
 from offline_mig.surgery.changes import (
     CreateKey,
     DeleteKey,
+    DiscardSession,
     FileBefore,
     HiveFileBefore,
     KeyBefore,
     ReplayLogs,
+    SessionBefore,
     SetValue,
     ValueBefore,
     WriteFile,
@@ -36,6 +38,7 @@ from offline_mig.surgery.stored_journal import (
     journal_json,
     stored_entries,
 )
+from offline_mig.windows.hibernation import Session
 from offline_mig.windows.hive import HiveName, KeyTree
 from offline_mig.windows.registry import RegistryType, RegistryValue
 
@@ -70,7 +73,10 @@ def entries(draw: st.DrawFn) -> JournalEntry:
     parts = key.split("\\")
     topmost = "\\".join(parts[: draw(st.integers(1, len(parts)))])
     created = draw(st.sampled_from([None, topmost]))
-    match draw(st.sampled_from(["set", "create", "delete", "replay", "write"])):
+    match draw(st.sampled_from(["set", "create", "delete", "replay", "session", "write"])):
+        case "session":
+            session = DiscardSession(draw(st.sampled_from(Session)), reason)
+            return JournalEntry(session, SessionBefore())
         case "replay":
             replay = ReplayLogs(hive, draw(PATH), draw(TEXT), draw(st.integers(0, 99)), reason)
             return JournalEntry(replay, HiveFileBefore(b"kept with the hive"))
