@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fixtures.hiberfil import new_header, old_header
+from fixtures.ntfs_dirt import set_dirty_flag
 from fixtures.ntfs_volumes import MIB, make_volume, open_journal, require_sound, volume_state
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import GuestDisks, OpenedDisk
@@ -18,6 +20,8 @@ from offline_mig.guest.ntfs import read_state
 from offline_mig.guest.partition_table import Partition
 from offline_mig.guest.userspace_engine import UserspaceEngine
 from offline_mig.machine import DiskFormat
+from offline_mig.surgery.system_volume import SystemVolume, require_clean
+from offline_mig.windows.hibernation import judge_hibernation, read_memory_image
 
 _ENGINES = [UserspaceEngine(), pytest.param(GuestfsEngine(), marks=pytest.mark.appliance)]
 _HEADERS = {
@@ -37,6 +41,14 @@ def opened(engine: UserspaceEngine | GuestfsEngine, *volumes: Path) -> Iterator[
     disks = tuple(OpenedDisk(volume, DiskFormat.RAW) for volume in volumes)
     with engine.open(disks, writable=True) as opened_disks:
         yield opened_disks
+
+
+def mark_dirty(volume: Path) -> None:
+    image = os.open(volume, os.O_RDWR)
+    try:
+        set_dirty_flag(image, 0)
+    finally:
+        os.close(image)
 
 
 def whole(disks: GuestDisks, number: int) -> Partition:
@@ -129,3 +141,24 @@ def test_volume_without_a_session_is_written_as_ever(tmp_path: Path) -> None:
         files.write("/file", b"content")
     told = subprocess.run(["ntfscat", "-f", volume, "/file"], check=True, capture_output=True)
     assert told.stdout == b"content"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(mark_dirty, "marked dirty"), (open_journal, "its session cannot be given up")],
+    ids=["dirty", "open-journal"],
+)
+def test_all_else_has_to_be_closed(
+    volumes: tuple[Path, ...], spoil: Callable[[Path], None], reason: str
+) -> None:
+    image = read_memory_image(_HEADERS["HIBR"])
+    assert image is not None
+    with opened(UserspaceEngine(), volumes[1]) as disks:
+        system = SystemVolume(0, whole(disks, 0), "/Windows", judge_hibernation(image))
+        require_clean(disks, system, discard_hibernation=True)
+    spoil(volumes[1])
+    with (
+        opened(UserspaceEngine(), volumes[1]) as disks,
+        pytest.raises(GuestRefusedError, match=reason),
+    ):
+        require_clean(disks, system, discard_hibernation=True)
