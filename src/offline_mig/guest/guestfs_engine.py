@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from offline_mig.errors import GuestRefusedError, HostNotReadyError, ToolFailedError
+from offline_mig.errors import GuestRefusedError, HostNotReadyError
 from offline_mig.guest import refusal
 from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remember_told
 from offline_mig.guest.engine import OpenedDisk
@@ -18,20 +16,13 @@ from offline_mig.guest.fat_check import UnsafeFatError, check_volume
 from offline_mig.guest.fat_layout import FatDamagedError
 from offline_mig.guest.filesystem import (
     HIBERFIL,
-    READ_LIMIT,
-    DirectoryEntry,
-    not_plain,
-    too_large,
 )
-from offline_mig.guest.inherited_security import inherited_descriptor
+from offline_mig.guest.guestfs_volume import GuestfsFilesystem, failing, first_line
 from offline_mig.guest.launch_watch import ending_hung_kvm
 from offline_mig.guest.ntfs import VolumeKind, volume_kind
 from offline_mig.guest.partition_table import SECTOR, Partition
-from offline_mig.guest.secured_archive import DESCRIPTOR_ATTRIBUTE, write_archive
 from offline_mig.guest.space_guard import ending_when_full
 
-#: libguestfs messages are limited to 4 MiB; larger files go through a temporary file.
-_MESSAGE_LIMIT = 2 * 1024 * 1024
 #: Bytes of a disk that are read at a time.
 _BLOCK = 256 * 1024
 #: Seconds that an appliance may take to come up on KVM; a slow disk under it takes its time.
@@ -71,12 +62,12 @@ class GuestfsEngine:
             notes = (f"The appliance is emulated and so slower: {acceleration.reason}.",)
             remember_told(acceleration)
         try:
-            with _failing("say which process it is"):
+            with failing("say which process it is"):
                 process = handle.get_pid()
             guard = ending_when_full(disks[0].path.parent, process) if writable else nullcontext()
             with guard:
                 yield GuestfsDisks(handle, notes)
-                with _failing("shut the appliance down"):
+                with failing("shut the appliance down"):
                     # Without it the last writes may still be on their way.
                     handle.shutdown()
         finally:
@@ -110,7 +101,7 @@ def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kv
         with suppress(RuntimeError):
             handle.close()
         raise HostNotReadyError(
-            f"The libguestfs appliance did not start: {_first_line(error)}",
+            f"The libguestfs appliance did not start: {first_line(error)}",
             "Run 'offline-mig check'; libguestfs-test-tool shows the details.",
         ) from error
     except BaseException:
@@ -125,7 +116,7 @@ class GuestfsDisks:
 
     def __init__(self, handle: Any, notes: tuple[str, ...]) -> None:
         self._handle = handle
-        with _failing("list the disks"):
+        with failing("list the disks"):
             self._devices = list(handle.list_devices())
         self._tables: dict[int, dict[int, tuple[int, int]]] = {}
         self._blocks: dict[tuple[int, int], bytes] = {}
@@ -135,7 +126,7 @@ class GuestfsDisks:
 
     def require_ntfs(self) -> None:
         """Raise HostNotReadyError when the appliance cannot mount NTFS."""
-        with _failing("list what it can do"):
+        with failing("list what it can do"):
             able = self._handle.feature_available(["ntfs3g"])
         if not able:
             raise HostNotReadyError(
@@ -146,7 +137,7 @@ class GuestfsDisks:
 
     def size(self, disk: int) -> int:
         """Return a disk's virtual size in bytes."""
-        with _failing("read the size of a disk"):
+        with failing("read the size of a disk"):
             return int(self._handle.blockdev_getsize64(self._devices[disk]))
 
     def read(self, disk: int, offset: int, size: int) -> bytes:
@@ -164,7 +155,7 @@ class GuestfsDisks:
         # Without KVM a read takes 0.05 s however small it is, and boot sectors and records of the
         # MFT are looked at again and again.
         if (disk, number) not in self._blocks:
-            with _failing("read the disk"):
+            with failing("read the disk"):
                 read = self._handle.pread_device(self._devices[disk], _BLOCK, number * _BLOCK)
             self._blocks[disk, number] = bytes(read)
         return self._blocks[disk, number]
@@ -200,7 +191,7 @@ class GuestfsDisks:
             handle.mkmountpoint(place)
             handle.mount_vfs(options, driver, device, place)
         except RuntimeError as error:
-            raise unmountable(name, _first_line(error)) from error
+            raise unmountable(name, first_line(error)) from error
         try:
             if writable and kind is VolumeKind.NTFS:
                 _require_writable(handle, place, name)
@@ -214,7 +205,7 @@ class GuestfsDisks:
             with suppress(RuntimeError):
                 handle.umount(place)
             raise
-        with _failing("unmount the volume"):
+        with failing("unmount the volume"):
             handle.umount(place)
             handle.rmmountpoint(place)
             if writable:
@@ -222,7 +213,7 @@ class GuestfsDisks:
 
     def write(self, disk: int, offset: int, data: bytes) -> None:
         """Write whole sectors of a disk, past every volume."""
-        with _failing("write to the disk"):
+        with failing("write to the disk"):
             written = self._handle.pwrite_device(self._devices[disk], data, offset)
             if written != len(data):
                 raise RuntimeError(f"{written} of {len(data)} bytes were written")
@@ -297,244 +288,6 @@ class GuestfsDisks:
         return self._tables[disk]
 
 
-class GuestfsFilesystem:
-    """A mounted volume, see GuestFilesystem.
-
-    ``place`` is where in the appliance it is mounted, which every path begins with in there;
-    ``secured`` tells that files have security descriptors.
-    """
-
-    def __init__(self, handle: Any, place: str, *, secured: bool) -> None:
-        self._handle = handle
-        self._place = place
-        self._secured = secured
-        #: Directories that are known to be some, by their path in real case.
-        self._directories: set[str] = {place}
-        #: What was asked for and found, until a name comes or goes.
-        self._resolved: dict[str, str | None] = {}
-        self._listed: dict[str, dict[str, str]] = {}
-
-    def resolve(self, path: str) -> str | None:
-        """Return the path in its real case, or None when there is no such thing."""
-        found = self._found(path)
-        return None if found is None else found.removeprefix(self._place) or "/"
-
-    def _found(self, path: str) -> str | None:
-        """Return the path in the appliance, or None when there is no such thing."""
-        if path not in self._resolved:
-            self._resolved[path] = self._looked_up(path)
-        return self._resolved[path]
-
-    def _looked_up(self, path: str) -> str | None:
-        found = self._place
-        for part in path.split("/"):
-            if not part:
-                continue
-            if found not in self._directories and stat.S_ISREG(self._mode(found) or 0):
-                return None
-            self._require_directory(found)
-            name = self._names(found).get(part) or self._names(found).get(part.casefold())
-            if name is None:
-                return None
-            found = f"{found}/{name}"
-        return found
-
-    def _names(self, directory: str) -> dict[str, str]:
-        """Return the names in a directory by themselves and by themselves folded."""
-        # case_sensitive_path would read each directory on the way anew for every path.
-        if directory not in self._listed:
-            with _failing(f"list {directory.removeprefix(self._place) or '/'}"):
-                names = self._handle.ls(directory)
-            folded = {name.casefold(): name for name in reversed(names)}
-            self._listed[directory] = {**folded, **{name: name for name in names}}
-        return self._listed[directory]
-
-    def exists(self, path: str) -> bool:
-        """Tell whether there is anything of that name."""
-        return self.resolve(path) is not None
-
-    def list_directory(self, path: str) -> tuple[DirectoryEntry, ...]:
-        """Return what is in a directory, by name."""
-        directory = self._existing(path)
-        self._require_directory(directory)
-        with _failing(f"list {path}"):
-            kinds = {
-                entry["name"]: entry["ftyp"]
-                for entry in self._handle.readdir(directory)
-                if entry["name"] not in (".", "..")
-            }
-            names = sorted(kinds)
-            found = self._handle.lstatnslist(directory, names)
-        return tuple(
-            DirectoryEntry(
-                name,
-                stat.S_ISDIR(status["st_mode"]),
-                max(status["st_size"], 0) if stat.S_ISREG(status["st_mode"]) else 0,
-            )
-            for name, status in zip(names, found, strict=True)
-        )
-
-    def read(self, path: str, *, limit: int = READ_LIMIT) -> bytes:
-        """Return a file's content."""
-        existing, size = self._file(path)
-        if size > limit:
-            raise too_large(path, limit, size)
-        # Not by download or read_file: without KVM each takes 0.1 s however small the file is.
-        parts: list[bytes] = []
-        left = size
-        with _failing(f"read {path}"):
-            while left > 0:
-                part = bytes(self._handle.pread(existing, min(left, _MESSAGE_LIMIT), size - left))
-                if not part:
-                    break
-                parts.append(part)
-                left -= len(part)
-        return b"".join(parts)
-
-    def read_part(self, path: str, offset: int, size: int) -> bytes:
-        """Return at most ``size`` bytes from ``offset``."""
-        existing, _ = self._file(path)
-        with _failing(f"read {path}"):
-            return bytes(self._handle.pread(existing, min(size, _MESSAGE_LIMIT), offset))
-
-    def write(self, path: str, data: bytes) -> None:
-        """Create a file or replace its content in place."""
-        target = self._target(path)
-        if self._mode(target) is not None:
-            self._file(path)
-        else:
-            self._forget_names()
-            if self._secured:
-                self._create(target, f"write {path}", data)
-                return
-        with _failing(f"write {path}"):
-            if len(data) <= _MESSAGE_LIMIT:
-                self._handle.write(target, data)
-                return
-            with tempfile.NamedTemporaryFile(prefix="offline-mig-") as local:
-                local.write(data)
-                local.flush()
-                self._handle.upload(local.name, target)
-
-    def make_directory(self, path: str) -> None:
-        """Create one directory in an existing one."""
-        target = self._target(path)
-        self._forget_names()
-        action = f"create the directory {path}"
-        if self._secured and self._mode(target) is None:
-            self._create(target, action, None)
-            return
-        with _failing(action):
-            self._handle.mkdir(target)
-
-    def delete(self, path: str) -> None:
-        """Delete a file or an empty directory."""
-        existing = self._existing(path)
-        is_directory = stat.S_ISDIR(self._mode(existing) or 0)
-        self._forget_names()
-        with _failing(f"delete {path}"):
-            if is_directory:
-                self._directories.discard(existing)
-                self._handle.rmdir(existing)
-            else:
-                self._handle.rm(existing)
-
-    def free_space(self) -> int:
-        """Return the free space of the volume, in bytes."""
-        with _failing("read the free space"):
-            status = self._handle.statvfs(self._place)
-        return int(status["bavail"]) * int(status["bsize"])
-
-    def _create(self, target: str, action: str, data: bytes | None) -> None:
-        """Create a file, or with ``data`` None a directory, with the rights that it inherits."""
-        parent, _, name = target.rpartition("/")
-        with _failing(action):
-            inherited = bytes(self._handle.getxattr(parent, DESCRIPTOR_ATTRIBUTE))
-        descriptor = inherited_descriptor(inherited, is_directory=data is None)
-        with tempfile.NamedTemporaryFile(prefix="offline-mig-", suffix=".tar") as local:
-            write_archive(local, name, data, descriptor)
-            local.flush()
-            with _failing(action):
-                self._handle.tar_in(local.name, parent, xattrs=True)
-        with _failing(f"set the access rights of {target.removeprefix(self._place)}"):
-            if bytes(self._handle.getxattr(target, DESCRIPTOR_ATTRIBUTE)) != descriptor:
-                raise RuntimeError("the appliance's tar does not set them")
-
-    def _forget_names(self) -> None:
-        self._resolved.clear()
-        self._listed.clear()
-
-    def _existing(self, path: str) -> str:
-        found = self._found(path)
-        if found is None:
-            raise FileNotFoundError(path)
-        return found
-
-    def _target(self, path: str) -> str:
-        found = self._found(path)
-        if found is not None:
-            return found
-        parent, _, name = path.rpartition("/")
-        directory = self._found(parent or "/")
-        if directory is None:
-            raise FileNotFoundError(parent)
-        self._require_directory(directory)
-        return f"{directory}/{name}"
-
-    def _file(self, path: str) -> tuple[str, int]:
-        """Return the real path and the size of a plain file."""
-        existing = self._existing(path)
-        with _failing(f"look at {path}"):
-            status = self._handle.lstatns(existing)
-        if not stat.S_ISREG(status["st_mode"]):
-            raise not_plain(path, self._what(existing, status["st_mode"]))
-        return existing, int(status["st_size"])
-
-    def _require_directory(self, path: str) -> None:
-        if path in self._directories:
-            return
-        mode = self._mode(path)
-        shown = path.removeprefix(self._place)
-        if mode is None:
-            raise FileNotFoundError(shown)
-        if not stat.S_ISDIR(mode):
-            raise not_plain(shown, self._what(path, mode))
-        self._directories.add(path)
-
-    def _mode(self, path: str) -> int | None:
-        """Return the st_mode of what is there itself, no link followed; None for nothing."""
-        parent, _, name = path.rpartition("/")
-        with _failing(f"look at {path.removeprefix(self._place)}"):
-            (status,) = self._handle.lstatnslist(parent or "/", [name])
-        # lstatnslist marks what it cannot look at so.
-        return None if status["st_ino"] == -1 else int(status["st_mode"])
-
-    def _what(self, path: str, mode: int) -> str:
-        if stat.S_ISREG(mode):
-            return "it is a file and no directory"
-        if stat.S_ISDIR(mode):
-            return "it is a directory and no file"
-        if not stat.S_ISLNK(mode):
-            return "it is a pipe, socket or device (of Interix), and no file"
-        with _failing(f"look at {path}"):
-            target = str(self._handle.readlink(path))
-        # What ntfs-3g shows for reparse points that it has no plugin for.
-        if target.startswith("unsupported reparse"):
-            return "it is compressed by Windows (CompactOS) or its content is kept elsewhere"
-        return "it is a link, which is not followed"
-
-
-@contextmanager
-def _failing(action: str) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        raise ToolFailedError(
-            f"libguestfs could not {action}: {_first_line(error)}",
-            "Nothing was published. Run with LIBGUESTFS_DEBUG=1 to see what happened.",
-        ) from error
-
-
 def _require_writable(handle: Any, place: str, volume: str) -> None:
     # ntfs-3g falls back to read-only on a volume that it holds unsafe, without an error.
     try:
@@ -542,11 +295,6 @@ def _require_writable(handle: Any, place: str, volume: str) -> None:
         handle.rm(f"{place}{_WRITE_PROBE}")
     except RuntimeError as error:
         raise refusal.read_only(volume) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def load_binding() -> Any:
