@@ -103,8 +103,31 @@ def doctor(
     if as_json:
         click.echo(json.dumps(diagnosis_record(found), indent=2, ensure_ascii=False))
     else:
-        doctor_screen.show_diagnosis(found)
+        options = _repeated(bus, firmware, machine, domain, system_partition, engine, trusted)
+        doctor_screen.show_diagnosis(found, options)
     sys.exit(EXIT_CODES[found.verdict.outcome])
+
+
+def _repeated(
+    bus: str | None,
+    firmware: str | None,
+    machine: str | None,
+    domain: Path | None,
+    system_partition: str | None,
+    engine: str,
+    trusted: bool,
+) -> list[str]:
+    """Return the options that a repair for the same machine must be given."""
+    given = {
+        "--bus": bus,
+        "--firmware": firmware,
+        "--machine": machine,
+        "--xml": domain,
+        "--system-partition": system_partition,
+        "--engine": None if engine == EngineChoice.GUESTFS.value else engine,
+    }
+    words = [word for name, value in given.items() if value for word in (name, str(value))]
+    return [*words, *(["--allow-unsigned"] if trusted else [])]
 
 
 @click.command()

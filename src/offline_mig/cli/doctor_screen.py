@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -12,6 +12,7 @@ from offline_mig.cli.screen import show_notes, windows_name
 from offline_mig.conversion.doctor import Diagnosis
 from offline_mig.diagnosis.finding import Finding, Link, Severity
 from offline_mig.diagnosis.verdict import Outcome, Verdict
+from offline_mig.sources.file_access import shown
 
 _WIDTH = 96
 _VERDICTS = {
@@ -26,21 +27,36 @@ _SEVERITIES = {
 }
 
 
-def show_diagnosis(found: Diagnosis) -> None:
-    """Print a diagnosis."""
+def show_diagnosis(found: Diagnosis, options: Sequence[str]) -> None:
+    """Print a diagnosis; ``options`` are those that ``repair`` must be given as well."""
     guest = windows_name(found.facts.version) if found.facts else "unknown Windows"
-    click.secho(f"{found.machine.name}: {guest}", bold=True)
+    click.secho(f"{shown(found.machine.name)}: {guest}", bold=True)
     if found.controller is not None:
         device = found.controller.devices[0]
-        click.echo(f"  on {found.controller.name} ({device.ids[0]}), {found.firmware.upper()}")
+        click.echo(f"  system disk on the {device.name}, started by {found.firmware.upper()}")
+        click.echo(f"  {device.ids[0]}")
     click.echo()
     show_verdict(found.verdict)
     show_notes(found.notes)
-    if found.verdict.outcome is Outcome.STOPS and found.controller is not None:
+    mendable = any(finding.kind.mendable for finding in found.verdict.findings)
+    if found.verdict.outcome is not Outcome.UNKNOWN and mendable:
         click.echo()
-        click.echo("To mend it:")
-        source = shlex.quote(str(found.machine.source))
-        click.echo(f"  offline-mig repair {source} --bus {found.controller.bus} --dry-run")
+        _show_hint(found, options)
+
+
+def _show_hint(found: Diagnosis, options: Sequence[str]) -> None:
+    drivers = ["--drivers", "virtio-win.iso"] if found.needs_drivers else []
+    source = str(found.machine.source)
+    if found.is_disk_image:
+        click.echo("To see what would mend it:")
+        command = ["offline-mig", "repair", source, *options, *drivers, "--dry-run"]
+    elif found.needs_drivers:
+        click.echo("To have a copy of the machine that boots from VirtIO:")
+        command = ["offline-mig", "convert", source, *drivers, "--dry-run"]
+    else:
+        click.echo("To mend a disk of it, or a copy of one: 'offline-mig repair IMAGE'.")
+        return
+    click.echo(f"  {shown(shlex.join(command))}")
 
 
 def show_verdict(verdict: Verdict) -> None:
@@ -57,8 +73,7 @@ def show_findings(verdict: Verdict) -> None:
     """Print what was found, without what to do about it."""
     show_outcome(verdict)
     for finding in verdict.findings:
-        click.echo(f"  {finding.id}: {finding.detail}")
-    click.echo()
+        _show_lines(_wrapped(f"{finding.id}: {finding.detail}", 2, 4))
 
 
 def show_outcome(verdict: Verdict) -> None:
@@ -94,17 +109,29 @@ def _show_chain(verdict: Verdict) -> None:
 def _show_finding(finding: Finding) -> None:
     word, colour = _SEVERITIES[finding.kind.severity]
     click.echo(
-        f"{click.style(finding.id, fg=colour, bold=True)}  {finding.kind.title}  "
+        f"{click.style(finding.id, fg=colour, bold=True)}  "
         f"({word}, confidence {finding.confidence})"
     )
-    _show_lines(_wrapped(finding.detail))
+    _show_lines(_wrapped(f"{finding.kind.title}.", 2, 2))
+    _show_lines(_wrapped(finding.detail, 2, 2))
     for evidence in finding.evidence:
-        click.echo(f"    {evidence}")
-    _show_lines(_wrapped(f"What to do: {finding.kind.remedy.replace('`', '')}"))
+        _show_lines(_wrapped(evidence, 4, 6))
+    _show_lines(_wrapped(f"What to do: {finding.kind.remedy.replace('`', '')}", 2, 2))
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+def _wrapped(text: str, first: int, further: int) -> list[str]:
+    """Return lines fit for a terminal: findings quote what a guest has in its registry.
+
+    Names of keys and files are left whole, so that they can be copied.
+    """
+    return textwrap.wrap(
+        shown(text),
+        _WIDTH,
+        initial_indent=" " * first,
+        subsequent_indent=" " * further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _show_lines(lines: Iterable[str]) -> None:

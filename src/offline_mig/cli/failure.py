@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from offline_mig.errors import OfflineMigError
+from offline_mig.sources.file_access import shown
 
 #: What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -55,13 +56,18 @@ class Commands(click.Group):
 def fail(message: str, remedy: str, code: int, *, as_json: bool) -> NoReturn:
     """Print why the command failed and end it."""
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    click.echo(_safe(message), err=True)
     if remedy:
         click.secho("What to do: ", bold=True, nl=False, err=True)
-        click.echo(remedy, err=True)
+        click.echo(_safe(remedy), err=True)
     if as_json:
         _print_json(message, remedy, code)
     raise SystemExit(code)
+
+
+def _safe(text: str) -> str:
+    """Return a message fit for a terminal; what a program printed may have several lines."""
+    return "\n".join(shown(line) for line in text.split("\n"))
 
 
 def _print_json(message: str, remedy: str, code: int) -> None:

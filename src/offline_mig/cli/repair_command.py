@@ -17,6 +17,7 @@ from offline_mig.conversion.in_place import InPlaceOptions
 from offline_mig.conversion.repair import Repair, RepairOptions, repair
 from offline_mig.conversion.report import guest_facts_record, plain
 from offline_mig.conversion.verdict_record import verdict_record
+from offline_mig.sources.file_access import shown
 from offline_mig.surgery.record import plan_record
 
 
@@ -94,7 +95,8 @@ def repair_command(
 
 def _show(done: Repair, *, dry_run: bool) -> None:
     result = done.result
-    click.secho(f"{result.image.path.name}: {screen.windows_name(result.facts.version)}", bold=True)
+    name = shown(result.image.path.name)
+    click.secho(f"{name}: {screen.windows_name(result.facts.version)}", bold=True)
     click.echo()
     doctor_screen.show_findings(done.before)
     pending = result.pending
@@ -105,10 +107,13 @@ def _show(done: Repair, *, dry_run: bool) -> None:
     if dry_run:
         screen.show_diff(result.diff)
         click.echo(f"{screen.counted(pending)} would be changed; nothing was.")
+        click.echo("Whether it then boots, the model is asked before any of it counts.")
         screen.show_notes(result.notes)
         return
     for block in pending.blocks:
-        click.echo(f"  mended: {block.title} ({screen.plural(len(block.changes), 'change')})")
+        click.echo(
+            f"  mended: {shown(block.title)} ({screen.plural(len(block.changes), 'change')})"
+        )
     click.echo()
     if done.after is not None:
         doctor_screen.show_outcome(done.after)

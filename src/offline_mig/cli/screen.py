@@ -13,6 +13,7 @@ from offline_mig.conversion.convert import Conversion, Rehearsal
 from offline_mig.conversion.examination import Examination
 from offline_mig.conversion.host_check import HostCheck
 from offline_mig.machine import Machine
+from offline_mig.sources.file_access import shown
 from offline_mig.surgery.agents import Placement
 from offline_mig.surgery.changes import DiscardSession, ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
@@ -39,7 +40,7 @@ class Screen:
     def note(self, text: str) -> None:
         """Something that the user should know."""
         self._end_bar()
-        click.echo(f"Note: {text}", err=True)
+        click.echo(f"Note: {shown(text)}", err=True)
 
     def copied(self, disk: int, disks: int, percent: float) -> None:
         """Redraw the bar."""
@@ -143,9 +144,9 @@ def show_conversion(done: Conversion) -> None:
 
 
 def windows_name(version: WindowsVersion) -> str:
-    """Return a Windows in a few words."""
+    """Return a Windows in a few words, fit for a terminal: its name is the guest's to choose."""
     pack = f" SP{version.service_pack}" if version.service_pack else ""
-    return f"{version.product_name}{pack} ({version.architecture}, build {version.build})"
+    return shown(f"{version.product_name}{pack} ({version.architecture}, build {version.build})")
 
 
 def _show_machine(machine: Machine) -> None:
@@ -176,7 +177,8 @@ def _show_windows(facts: GuestFacts) -> None:
 def show_diff(lines: Iterable[str]) -> None:
     """Print the diff of a plan."""
     for line in lines:
-        click.secho(line, fg=_colour(line))
+        # It quotes what a guest has in its registry.
+        click.secho(shown(line), fg=_colour(line))
 
 
 def show_notes(notes: Iterable[str]) -> None:
@@ -186,11 +188,11 @@ def show_notes(notes: Iterable[str]) -> None:
         click.echo()
         click.echo("Notes:")
         for note in unique:
-            click.echo(f"  - {note}")
+            click.echo(f"  - {shown(note)}")
 
 
 def _row(label: str, text: str) -> None:
-    click.echo(f"  {label:<{_LABEL_WIDTH}}{text}")
+    click.echo(f"  {label:<{_LABEL_WIDTH}}{shown(text)}")
 
 
 def counted(plan: Plan) -> str:

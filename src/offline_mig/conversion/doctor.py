@@ -18,6 +18,7 @@ from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.boot_facts import BootFacts
 from offline_mig.diagnosis.finding import Finding
+from offline_mig.diagnosis.repair_plan import takes_drivers
 from offline_mig.diagnosis.verdict import Verdict, judge
 from offline_mig.guest.engine import Engine
 from offline_mig.machine import Firmware, Machine
@@ -45,6 +46,20 @@ class Diagnosis:
     facts: BootFacts | None = None
     controller: BootController | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_disk_image(self) -> bool:
+        """Whether a disk image was named, which a repair can change, and not a whole machine."""
+        return self.machine.source == self.machine.disks[0].image.path
+
+    @property
+    def needs_drivers(self) -> bool:
+        """Whether it takes a source of drivers to mend the guest."""
+        return (
+            self.facts is not None
+            and self.controller is not None
+            and takes_drivers(self.facts, self.controller)
+        )
 
 
 def diagnose(

@@ -18,9 +18,10 @@ from offline_mig.conversion.in_place import (
     edit_in_place,
 )
 from offline_mig.conversion.progress import Progress
-from offline_mig.diagnosis.boot_bus import BootBus
+from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.drive_letter import plan_letter
-from offline_mig.diagnosis.repair_plan import needs_package, plan_repair
+from offline_mig.diagnosis.finding import Link
+from offline_mig.diagnosis.repair_plan import plan_repair, takes_drivers
 from offline_mig.diagnosis.start_examination import boot_store_path
 from offline_mig.diagnosis.start_repair import needed_contents, plan_start_repair
 from offline_mig.diagnosis.verdict import Outcome, Verdict, judge
@@ -37,8 +38,6 @@ from offline_mig.surgery.hibernation import plan_discard
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.windows.hive import HiveName
-
-_PACKAGED = (BootBus.VIRTIO, BootBus.VIRTIO_SCSI)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class _Mending:
             guest.scratch,
         )
         self.before = found
-        if needs_package(found.facts, found.controller) and found.controller.bus in _PACKAGED:
+        if takes_drivers(found.facts, found.controller):
             self.driver = self._choose(found)
         chosen = DriverSet(() if self.driver is None else (self.driver,))
         cabinet_files, notes = take_from_cabinets(
@@ -115,7 +114,7 @@ class _Mending:
                 disks, layout, volume, files, facts, self._options.question, Path(scratch)
             )
         self.after = judge(found.findings)
-        require_mended(self.after)
+        require_mended(self.after, found.controller)
 
     def _choose(self, found: BootExamination) -> PlacedDriver:
         windows = found.facts.version
@@ -142,18 +141,28 @@ def repair(image: Path, options: RepairOptions, engine: Engine, progress: Progre
         raise AssertionError("an edit was made without a plan")
     before = judge(mending.before.findings)
     if not len(result.pending):
-        require_mended(before)
+        require_mended(before, mending.before.controller)
     return Repair(options.question, mending.before, before, result, mending.driver, mending.after)
 
 
-def require_mended(verdict: Verdict) -> None:
+def require_mended(verdict: Verdict, controller: BootController) -> None:
     """Raise NotMendedError for a guest that stops all the same."""
     if verdict.outcome is not Outcome.STOPS or verdict.broken is None:
         return
     finding = verdict.broken
+    remedy = finding.kind.remedy.replace("`", "")
+    if finding.kind.mendable:
+        # Others of its kind can be mended: it is this guest, or this machine, that lacks something.
+        remedy = f"See 'offline-mig explain {finding.id}'."
+        if finding.kind.link is Link.CONTROLLER:
+            remedy = (
+                f"This Windows may have no driver of its own for the {controller.name}: ask "
+                "'offline-mig doctor' with another --bus for one that it can boot from."
+            )
     raise NotMendedError(
-        f"What stops this guest cannot be mended from outside: {finding.id}, {finding.detail}",
-        f"{finding.kind.remedy.replace('`', '')} Nothing was changed.",
+        f"Nothing was changed: what stops this guest cannot be mended from outside. "
+        f"{finding.id}: {finding.detail}",
+        remedy,
     )
 
 

@@ -125,17 +125,18 @@ def boot_controller(
     """
     match bus:
         case BootBus.VIRTIO:
-            pci, name, driver = _VIRTIO_BLOCK, "virtio-blk", "viostor"
+            pci, name, driver = _VIRTIO_BLOCK, "virtio-blk controller", "viostor"
             pci = _VIRTIO_BLOCK_MODERN if modern else pci
         case BootBus.VIRTIO_SCSI:
-            pci, name, driver = _VIRTIO_SCSI, "virtio-scsi", "vioscsi"
+            pci, name, driver = _VIRTIO_SCSI, "virtio-scsi controller", "vioscsi"
             pci = _VIRTIO_SCSI_MODERN if modern else pci
         case BootBus.IDE:
-            pci, name, driver = _PIIX3_IDE, "IDE (PIIX3)", "intelide"
+            pci, name, driver = _PIIX3_IDE, "IDE controller (PIIX3)", "intelide"
         case BootBus.SATA:
-            pci, name, driver = _ICH9_AHCI, "AHCI (ICH9)", "msahci" if nt < (6, 2) else "storahci"
+            pci, name, driver = _ICH9_AHCI, "AHCI controller (ICH9)", "storahci"
+            driver = "msahci" if nt < (6, 2) else driver
         case BootBus.NVME:
-            pci, name, driver = _QEMU_NVME, "NVMe", "stornvme"
+            pci, name, driver = _QEMU_NVME, "NVMe controller", "stornvme"
     controller = BootDevice(name, pci.enum_key, pci.ids, driver, instance)
     between = (_IDE_CHANNEL,) if bus is BootBus.IDE else ()
     return BootController(bus, (controller, *between, _DISK))

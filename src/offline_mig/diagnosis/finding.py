@@ -60,6 +60,11 @@ class FindingKind:
     source: str
     stop: str = ""
 
+    @property
+    def mendable(self) -> bool:
+        """Whether ``repair`` may mend it, which its remedy then says."""
+        return "offline-mig repair" in self.remedy
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -62,6 +62,11 @@ def needs_package(facts: BootFacts, controller: BootController) -> bool:
     return any(finding.kind not in mendable for finding in _driver_needs(facts, controller))
 
 
+def takes_drivers(facts: BootFacts, controller: BootController) -> bool:
+    """Tell whether mending takes a package that a source of drivers must hold."""
+    return controller.bus in _VIRTIO and needs_package(facts, controller)
+
+
 def plan_repair(
     facts: BootFacts,
     controller: BootController,
