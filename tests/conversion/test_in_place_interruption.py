@@ -16,7 +16,7 @@ import pytest
 from fixtures.conversion_run import COMMAND, require_engine
 from fixtures.guest_files import files_of
 from fixtures.guests import GuestKind, GuestSpec
-from fixtures.result import left_over_processes
+from fixtures.interruption import COMMITS, killed, moments, require_nothing_runs
 from fixtures.small_edit import edit
 from offline_mig.cli.screen import Screen
 from offline_mig.conversion.edit import recover_image
@@ -28,8 +28,6 @@ pytestmark = pytest.mark.conversion
 
 #: Kills of each operation on each format: some 50 together.
 KILLS = 13
-#: What the run says when it begins to work, and when the commit is next.
-_BEGINS, _COMMITS = "Opening", "Writing the changes"
 
 
 @dataclass(frozen=True)
@@ -72,35 +70,6 @@ def bench(
     return made
 
 
-def killed(command: list[str | Path], after: str, delay: float) -> None:
-    """Run a command and kill it ``delay`` seconds after it says that a step begins."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(after):
-            break
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def moments(chance: random.Random, seconds: float) -> list[tuple[str, float]]:
-    """Return when to kill: half of the times anywhere, half of them around the commit."""
-    anywhere = [(_BEGINS, chance.uniform(0, seconds)) for _ in range(KILLS // 2)]
-    return anywhere + [
-        (_COMMITS, chance.uniform(0, seconds / 2)) for _ in range(KILLS - len(anywhere))
-    ]
-
-
-def require_nothing_runs(folder: Path) -> None:
-    deadline = time.monotonic() + 20
-    while (found := left_over_processes(folder)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert found == []
-
-
 def edit_command(bench: Bench) -> list[str | Path]:
     return [sys.executable, "-m", "fixtures.small_edit", bench.image]
 
@@ -119,7 +88,7 @@ def test_edit_killed_at_any_moment(bench: Bench, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PYTHONPATH", ":".join(filter(None, sys.path)))
     journal = bench.image.with_name(f"{bench.image.name}.journal.json")
     outcomes = []
-    for after, delay in moments(random.Random(1), seconds_of_an_edit(bench)):
+    for after, delay in moments(random.Random(1), seconds_of_an_edit(bench), KILLS):
         killed(edit_command(bench), after, delay)
         recover_image(bench.image)
         found = bench.files()
@@ -139,7 +108,7 @@ def test_edit_killed_at_any_moment(bench: Bench, monkeypatch: pytest.MonkeyPatch
 def test_undo_killed_at_any_moment(bench: Bench) -> None:
     outcomes = []
     command = ["undo", bench.image, "--engine", "userspace", "--journal"]
-    for after, delay in moments(random.Random(2), seconds_of_an_edit(bench)):
+    for after, delay in moments(random.Random(2), seconds_of_an_edit(bench), KILLS):
         journal = edit(bench.image).journal
         assert journal is not None
         killed([*COMMAND, *command, journal], after, delay)
@@ -157,7 +126,7 @@ def test_undo_killed_at_any_moment(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("step", ["Planning", _COMMITS])
+@pytest.mark.parametrize("step", ["Planning", COMMITS])
 def test_interrupted_undo_leaves_nothing_behind(
     bench: Bench, step: str, sent: signal.Signals
 ) -> None:
