@@ -17,11 +17,13 @@ from offline_mig.conversion.examination import (
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.boot_facts import BootFacts
-from offline_mig.diagnosis.finding import Finding
+from offline_mig.diagnosis.finding import Finding, FindingKind
 from offline_mig.diagnosis.repair_plan import takes_drivers
 from offline_mig.diagnosis.verdict import Verdict, judge
+from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import Engine
 from offline_mig.machine import Firmware, Machine
+from offline_mig.surgery.facts import NoKernelError
 from offline_mig.surgery.system_volume import (
     DiskLayout,
     LockedVolumeError,
@@ -29,6 +31,15 @@ from offline_mig.surgery.system_volume import (
     find_system_volume,
     read_layout,
 )
+from offline_mig.windows.base_block import DamagedHiveError, DirtyHiveError
+
+#: What keeps the model from seeing into a guest and is a finding by itself.
+_BLIND: dict[type[GuestRefusedError], FindingKind] = {
+    LockedVolumeError: kinds.BITLOCKER,
+    NoKernelError: kinds.NO_KERNEL,
+    DamagedHiveError: kinds.HIVE_DAMAGED,
+    DirtyHiveError: kinds.HIVE_DIRTY,
+}
 
 
 @dataclass(frozen=True)
@@ -75,14 +86,15 @@ def diagnose(
         firmware = question.firmware or found_firmware(layout)
         try:
             volume = find_system_volume(disks, layout, system_partition)
-        except LockedVolumeError as error:
-            locked = Finding(kinds.BITLOCKER, error.message)
-            return Diagnosis(machine, layout, firmware, judge([locked]), notes=disks.notes)
-        with (
-            examined_volume(disks, volume) as (files, guest),
-            tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
-        ):
-            found = examine_boot(disks, layout, volume, files, guest, question, Path(scratch))
+            with (
+                examined_volume(disks, volume) as (files, guest),
+                tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
+            ):
+                found = examine_boot(disks, layout, volume, files, guest, question, Path(scratch))
+        except tuple(_BLIND) as error:
+            kind = next(kind for blind, kind in _BLIND.items() if isinstance(error, blind))
+            verdict = judge([Finding(kind, error.message)])
+            return Diagnosis(machine, layout, firmware, verdict, notes=disks.notes)
         return Diagnosis(
             machine,
             layout,

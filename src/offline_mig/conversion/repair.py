@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from offline_mig.conversion.boot_examination import BootExamination, examine_boot
@@ -36,7 +36,7 @@ from offline_mig.surgery.driver_cabinet import take_from_cabinets
 from offline_mig.surgery.driver_install import PlacedDriver
 from offline_mig.surgery.hibernation import plan_discard
 from offline_mig.surgery.plan import Plan
-from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.surgery.system_volume import DiskLayout, SystemVolume, read_layout
 from offline_mig.windows.hive import HiveName
 
 
@@ -106,6 +106,11 @@ class _Mending:
 
     def judge(self, disks: GuestDisks, layout: DiskLayout, volume: SystemVolume) -> None:
         """Ask the model again; raises NotMendedError when it says that the guest still stops."""
+        # The partition table may be among what was mended.
+        layout = read_layout(disks, len(layout.tables))
+        at = volume.partition.start
+        partitions = layout.tables[volume.disk].partitions
+        volume = replace(volume, partition=next(p for p in partitions if p.start == at))
         with (
             examined_volume(disks, volume) as (files, facts),
             tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,

@@ -20,6 +20,9 @@ _BOOT_START = 0
 _DRIVER_TYPES = (1, 2)
 #: Modules that the loader has loaded before any driver.
 _ALWAYS_LOADED = frozenset({"ntoskrnl.exe", "hal.dll", "kdcom.dll", "bootvid.dll", "ci.dll"})
+#: Services without which no disk is reached, from the boot-start services of installed Windows
+#: XP, 7 and 10. ACPI is not among them: a Windows on a "Standard PC" HAL has none.
+_CORE = ("pci", "partmgr", "mountmgr")
 _SYSTEM_ROOT = re.compile(r"\\systemroot\\", re.IGNORECASE)
 
 
@@ -32,6 +35,11 @@ def image_of(facts: BootFacts, control_set: str, service: str) -> str:
     path = facts.text(service_key(control_set, service), "ImagePath")
     path = _SYSTEM_ROOT.sub("", path, count=1) if _SYSTEM_ROOT.match(path) else path
     return (path or rf"system32\drivers\{service}.sys").replace("\\", "/")
+
+
+def core_services(facts: BootFacts) -> tuple[str, ...]:
+    """Return the services without which this Windows reaches no disk."""
+    return (*_CORE, "ftdisk" if facts.nt5 else "volmgr")
 
 
 def service_key(control_set: str, service: str) -> str:

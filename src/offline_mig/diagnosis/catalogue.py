@@ -332,7 +332,8 @@ CORE_DRIVER = _stop(
     "A driver that every boot needs is not loaded",
     "Before the disk controller is reached, Windows needs the drivers of ACPI and of the PCI bus; "
     "behind it those of disks, partitions and volumes.",
-    "Restore the driver's file and its service from the Windows CD or a backup.",
+    f"Where it is only disabled or put off, have it loaded again: {_REPAIR}. A file that is gone "
+    "has to be restored from the Windows CD or a backup.",
     "The boot-start services of installed Windows XP, 7 and 10",
 )
 CONTROL_SET = _stop(
@@ -351,7 +352,8 @@ MODERN_DEVICE = _stop(
     "Behind a PCI Express port QEMU's VirtIO devices are 1AF4:1041 and up. The drivers for XP and "
     "2003 in virtio-win from 0.1.217 on know 1000 to 1003 only.",
     "Give the guest transitional devices: machine type pc, or a PCI bridge with "
-    "virtio-transitional in the domain.",
+    "virtio-transitional in the domain. Or put in a driver that knows the modern ids: "
+    "`offline-mig repair` with --drivers of a release whose INF lists DEV_1042.",
     f"{_EXPERIMENTS}; the INFs of virtio-win",
 )
 LEGACY_DETECTION = FindingKind(
@@ -457,7 +459,7 @@ HIVE_DAMAGED = _stop(
     "BOOT-HIVE-DAMAGED",
     Link.LOADER,
     "The registry is damaged",
-    "The hive SYSTEM cannot be read.",
+    "A hive that Windows begins with, SYSTEM or SOFTWARE, cannot be read.",
     "Restore it from a backup (System32\\config\\RegBack on older Windows).",
     "Microsoft KB 307545",
     "0xC000014C, or 0xC0000218",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootBus, BootController
 from offline_mig.diagnosis.boot_facts import BootFacts, shown
-from offline_mig.diagnosis.boot_service import image_of, service_key
+from offline_mig.diagnosis.boot_service import core_services, image_of, service_key
 from offline_mig.diagnosis.finding import Finding
 from offline_mig.windows.critical_devices import CLASS_DISK, CLASS_HDC
 
@@ -91,6 +91,8 @@ def is_loadable_filter(facts: BootFacts, control_set: str, service: str) -> bool
 
 def _unloadable(facts: BootFacts, control_set: str, service: str) -> str:
     key = service_key(control_set, service)
+    if service.casefold() in core_services(facts):
+        return ""  # partmgr, which no disk goes without: it is looked at as what it is.
     if not facts.system.has_key(key):
         return "there is no such service"
     if facts.number(key, "Start") == _DISABLED:

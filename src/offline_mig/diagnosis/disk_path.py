@@ -8,16 +8,16 @@ from dataclasses import replace
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootController, BootDevice
 from offline_mig.diagnosis.boot_facts import BootFacts, shown
-from offline_mig.diagnosis.boot_service import image_of, service_findings, service_key
+from offline_mig.diagnosis.boot_service import (
+    core_services,
+    image_of,
+    service_findings,
+    service_key,
+)
 from offline_mig.diagnosis.device_filters import filter_findings, filters_on_the_path
 from offline_mig.diagnosis.device_record import DeviceRecord, find_record, new_device_record
 from offline_mig.diagnosis.finding import Confidence, Finding, Severity
 
-#: Services without which no disk is reached, from the boot-start services of installed Windows
-#: XP, 7 and 10. ACPI is not among them: a Windows on a "Standard PC" HAL has none.
-_CORE = ("pci", "partmgr", "mountmgr")
-_CORE_NT5 = (*_CORE, "ftdisk")
-_CORE_NT6 = (*_CORE, "volmgr")
 #: Where drivers of that version begin to know the ids of VirtIO 1.0 devices: those of 2012 to
 #: 2014 (builds 48 to 94) list 1000 to 1005 only, and viostor of build 130 lists 1042 as well. The
 #: build is the last number of the version, divided by 100.
@@ -62,7 +62,7 @@ def disk_path_findings(facts: BootFacts, controller: BootController) -> Iterator
 def services_on_the_path(facts: BootFacts, controller: BootController) -> Iterator[tuple[str, str]]:
     """Yield control set and name of every service whose driver decides about the path."""
     for control_set in facts.control_sets:
-        for service in _CORE_NT5 if facts.nt5 else _CORE_NT6:
+        for service in core_services(facts):
             yield control_set, service
         for device in controller.devices:
             yield control_set, device.driver
@@ -103,7 +103,7 @@ def _in_set(facts: BootFacts, control_set: str, controller: BootController) -> I
 
 
 def _core_findings(facts: BootFacts, control_set: str) -> Iterator[Finding]:
-    for service in _CORE_NT5 if facts.nt5 else _CORE_NT6:
+    for service in core_services(facts):
         for finding in service_findings(facts, control_set, service, "which every boot needs"):
             if finding.kind.severity is Severity.STOP:
                 yield replace(finding, kind=kinds.CORE_DRIVER)

@@ -58,17 +58,32 @@ def examine_start(
         started=None
         if place is None
         else _examine_started(disks, place, volume, files, windows, scratch, uefi=uefi),
-        loaders={} if uefi else _loaders(disks, layout.tables[volume.disk], volume.disk),
+        # Only where the firmware finds none is it asked which one it could be.
+        loaders={} if uefi or place else _loaders(disks, layout, volume, files),
     )
 
 
-def _loaders(disks: GuestDisks, table: PartitionTable, disk: int) -> dict[int, BootLoader]:
-    """Return what the boot code of the primary partitions loads, by their numbers."""
-    sectors = {
-        partition.number: read_boot_sector(disks.read(disk, partition.start, BOOT_CODE_SIZE))
-        for partition in (table.mbr.partitions if table.mbr is not None else ())
-    }
-    return {number: sector.loader for number, sector in sectors.items() if sector is not None}
+def _loaders(
+    disks: GuestDisks, layout: DiskLayout, volume: SystemVolume, files: GuestFilesystem
+) -> dict[int, BootLoader]:
+    """Return what the boot code of the primary partitions loads, by their numbers.
+
+    The file has to be there: every volume that Windows formatted has code that looks for it.
+    """
+    disk = volume.disk
+    record = layout.tables[disk].mbr
+    found: dict[int, BootLoader] = {}
+    for partition in record.partitions if record is not None else ():
+        sector = read_boot_sector(disks.read(disk, partition.start, BOOT_CODE_SIZE))
+        if sector is None or sector.loader not in (BootLoader.NTLDR, BootLoader.BOOTMGR):
+            continue
+        try:
+            with _mounted(disks, PlacedPartition(disk, partition), volume, files) as started:
+                if started.exists(f"/{sector.loader}"):
+                    found[partition.number] = sector.loader
+        except (GuestRefusedError, ToolFailedError):
+            continue
+    return found
 
 
 def _started(table: PartitionTable, disk: int, *, uefi: bool) -> PlacedPartition | None:

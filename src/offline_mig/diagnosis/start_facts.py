@@ -38,8 +38,9 @@ class StartFacts:
     ``first_disk`` is the disk that the firmware starts from, ``tables`` and ``sizes`` (in bytes)
     are those of all disks. ``windows`` is where Windows is and ``directory`` its directory
     (``/WINDOWS``), ``windows_files`` those of its boot files that are there. ``started`` is None
-    when the firmware finds no volume to go on with. ``loaders`` are what the boot code of the first
-    disk's primary partitions loads, by their numbers.
+    when the firmware finds no volume to go on with. ``loaders`` are, in
+    that case, what the boot code of the first disk's primary partitions loads and finds there, by
+    their numbers.
     """
 
     firmware: Firmware

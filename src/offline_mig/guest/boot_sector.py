@@ -156,9 +156,11 @@ def with_geometry(sector: bytes, geometry: Geometry) -> bytes:
 def _loader(start: bytes, code_at: int) -> BootLoader:
     # The messages are translated ("NTLDR fehlt") but the name is not. NTFS has it once more, as the
     # UTF-16 text that it looks up in the root directory.
+    if not any(start[code_at:510]):
+        return BootLoader.NONE  # What follows is never read.
     code = start[code_at:SECTOR] + start[SECTOR:BOOT_CODE_SIZE]
     for loader in (BootLoader.BOOTMGR, BootLoader.NTLDR):
         name = loader.upper()
         if name.encode("ascii") in code or name.encode("utf-16-le") in code:
             return loader
-    return BootLoader.OTHER if any(start[code_at:510]) else BootLoader.NONE
+    return BootLoader.OTHER

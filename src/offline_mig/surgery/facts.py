@@ -27,6 +27,10 @@ from offline_mig.windows.version import Architecture, WindowsVersion
 _PE_HEAD = 4096
 
 
+class NoKernelError(GuestRefusedError):
+    """A Windows directory without a kernel."""
+
+
 @dataclass(frozen=True, slots=True)
 class BootController:
     """A storage controller that the guest knows and that its boot-start ``service`` drives."""
@@ -176,7 +180,7 @@ def _architecture(
     """Return what the kernel is built for, and notes about how that was found out."""
     kernel = f"{root}/System32/ntoskrnl.exe"
     if not volume.exists(kernel):
-        raise GuestRefusedError(
+        raise NoKernelError(
             f"The guest has no kernel: {kernel} is missing.",
             "The installation is incomplete; restore the file.",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.filesystem import GuestFilesystem
-from offline_mig.windows.base_block import read_base_block
+from offline_mig.windows.base_block import DamagedHiveError, DirtyHiveError, read_base_block
 from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName
 from offline_mig.windows.hive_log import MAX_LOG_SIZE, HiveLog, NotReplayable
 from offline_mig.windows.hive_recovery import AppliedLog, needs_replay, replay
@@ -87,12 +87,12 @@ def _replayed(
 def _not_recovered(name: HiveName, data: bytes, result: NotReplayable) -> GuestRefusedError:
     base = read_base_block(data)
     if base is None:
-        return GuestRefusedError(
+        return DamagedHiveError(
             f"The hive {name} is damaged: its header is not sound, and its transaction logs "
             f"cannot mend it: {result.detail}.",
             "Restore it from a backup or have Windows repair it (chkdsk, then a clean shutdown).",
         )
-    return GuestRefusedError(
+    return DirtyHiveError(
         f"The hive {name} is dirty: its sequence numbers are {base.primary} and "
         f"{base.secondary}, so changes of Windows wait in its transaction logs, and these cannot "
         f"be replayed: {result.detail}.",

@@ -27,6 +27,14 @@ _FLAGS_AT = 144
 _KNOWN_MINOR_VERSIONS = range(2, 7)
 
 
+class DamagedHiveError(GuestRefusedError):
+    """A hive that no Windows would load."""
+
+
+class DirtyHiveError(GuestRefusedError):
+    """A hive with changes waiting in its logs, which only Windows can put into it."""
+
+
 @dataclass(frozen=True, slots=True)
 class BaseBlock:
     """What a sound base block says.
@@ -89,16 +97,16 @@ def check_base_block(name: str, data: bytes) -> None:
     hives and marks them clean on writing, by which Windows would lose what is only in the
     transaction logs; hence this check comes first.
 
-    Raises GuestRefusedError.
+    Raises DamagedHiveError, DirtyHiveError, GuestRefusedError for an unknown format.
     """
     damaged = "Restore it from a backup or have Windows repair it (chkdsk, then a clean shutdown)."
     if len(data) < BASE_BLOCK_SIZE or data[:4] != b"regf":
-        raise GuestRefusedError(f"The hive {name} is damaged: it has no regf header.", damaged)
+        raise DamagedHiveError(f"The hive {name} is damaged: it has no regf header.", damaged)
     primary, secondary = struct.unpack_from("<II", data, 4)
     major, minor = struct.unpack_from("<II", data, 20)
     (bins_size,) = struct.unpack_from("<I", data, 40)
     if base_block_checksum(data) != _stored_checksum(data):
-        raise GuestRefusedError(
+        raise DamagedHiveError(
             f"The hive {name} is damaged: the checksum of its header is wrong.", damaged
         )
     if major != 1 or minor not in _KNOWN_MINOR_VERSIONS:
@@ -107,13 +115,13 @@ def check_base_block(name: str, data: bytes) -> None:
             "Only hives of Windows 2000 and later can be edited.",
         )
     if bins_size == 0 or bins_size % BIN_ALIGNMENT or BASE_BLOCK_SIZE + bins_size > len(data):
-        raise GuestRefusedError(
+        raise DamagedHiveError(
             f"The hive {name} is damaged: its header promises {bins_size} bytes of data, "
             f"the file holds {len(data) - BASE_BLOCK_SIZE}.",
             damaged,
         )
     if primary != secondary:
-        raise GuestRefusedError(
+        raise DirtyHiveError(
             f"The hive {name} is dirty: its sequence numbers are {primary} and {secondary}, so "
             "changes of Windows wait in its transaction logs and would be lost.",
             "Start the guest once where it still runs, shut it down completely, and try again.",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from offline_mig.errors import GuestRefusedError, HostNotReadyError
-from offline_mig.windows.base_block import BASE_BLOCK_SIZE, check_base_block
+from offline_mig.windows.base_block import BASE_BLOCK_SIZE, DamagedHiveError, check_base_block
 from offline_mig.windows.registry import RegistryValue
 
 #: Where in a cell with a key (nk) the place of its security descriptor (sk) is.
@@ -276,8 +276,8 @@ class Hive:
             subkeys=tuple(self._tree_of(child, key, depth + 1) for child in children),
         )
 
-    def _entangled(self, key: str) -> GuestRefusedError:
-        return GuestRefusedError(
+    def _entangled(self, key: str) -> DamagedHiveError:
+        return DamagedHiveError(
             f"The hive {self.name} is damaged: {key} lies too deep or in more than one place.",
             _REPAIR,
         )
@@ -339,7 +339,7 @@ class _Refusing:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
         if isinstance(error, RuntimeError | OSError | UnicodeError):
-            raise GuestRefusedError(
+            raise DamagedHiveError(
                 f"The hive {self._hive} is damaged: hivex could not {self._action} ({error}).",
                 _REPAIR,
             ) from error
