@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts
+from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts, wanted_loader
 from offline_mig.errors import GuestRefusedError, ToolFailedError
 from offline_mig.guest.boot_sector import BOOT_CODE_SIZE, BootLoader, read_boot_sector
 from offline_mig.guest.engine import GuestDisks
@@ -42,6 +42,10 @@ def examine_start(
     """
     uefi = firmware is Firmware.UEFI
     place = _started(layout.tables[volume.disk], volume.disk, uefi=uefi)
+    loaders: dict[int, BootLoader] = {}
+    if place is None and not uefi:
+        loaders = _loaders(disks, layout, volume, files)
+        place = _startable(layout, volume, loaders, windows)
     wanted = boot_files(windows, uefi=uefi)
     return StartFacts(
         firmware=firmware,
@@ -58,8 +62,7 @@ def examine_start(
         started=None
         if place is None
         else _examine_started(disks, place, volume, files, windows, scratch, uefi=uefi),
-        # Only where the firmware finds none is it asked which one it could be.
-        loaders={} if uefi or place else _loaders(disks, layout, volume, files),
+        loaders=loaders,
     )
 
 
@@ -84,6 +87,19 @@ def _loaders(
         except (GuestRefusedError, ToolFailedError):
             continue
     return found
+
+
+def _startable(
+    layout: DiskLayout,
+    volume: SystemVolume,
+    loaders: Mapping[int, BootLoader],
+    windows: WindowsVersion,
+) -> PlacedPartition | None:
+    """Return the one partition that would start this Windows if it were the active one."""
+    fitting = [number for number, loader in loaders.items() if loader is wanted_loader(windows)]
+    partitions = layout.tables[volume.disk].partitions
+    chosen = [partition for partition in partitions if fitting == [partition.number]]
+    return PlacedPartition(volume.disk, chosen[0]) if chosen else None
 
 
 def _started(table: PartitionTable, disk: int, *, uefi: bool) -> PlacedPartition | None:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_facts import NT6
 from offline_mig.diagnosis.finding import Finding, FindingKind
-from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts
+from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts, wanted_loader
 from offline_mig.diagnosis.start_rules import FALLBACK_FOLDER
-from offline_mig.guest.boot_sector import BootLoader, right_geometry, with_geometry
+from offline_mig.guest.boot_sector import right_geometry, with_geometry
 from offline_mig.guest.joined_volumes import boot_sector_of, first_sector_of, on_partition
 from offline_mig.guest.partition_identity import PartitionIdentity, PlacedPartition, identity_of
 from offline_mig.surgery.changes import Change, SetValue, WriteFile
@@ -82,7 +82,7 @@ def _active_partition(
 ) -> Iterator[Change]:
     """Mark the one partition whose boot code is for this Windows."""
     name = first_sector_of(start.first_disk)
-    wanted = BootLoader.NTLDR if windows.nt < NT6 else BootLoader.BOOTMGR
+    wanted = wanted_loader(windows)
     fitting = [number for number, loader in start.loaders.items() if loader is wanted]
     record = start.table.mbr
     if len(fitting) != 1 or record is None or name not in contents:

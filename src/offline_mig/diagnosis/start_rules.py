@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_facts import NT6
 from offline_mig.diagnosis.finding import Confidence, Finding
-from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts
+from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts, wanted_loader
 from offline_mig.guest.boot_sector import BootLoader, right_geometry
 from offline_mig.guest.partition_identity import PlacedPartition
 from offline_mig.guest.partition_table import TableKind
@@ -95,7 +95,7 @@ def _boot_sector_findings(
 ) -> Iterator[Finding]:
     name = f"{started.place.disk + 1}:{started.place.partition.number}"
     sector = started.boot_sector
-    wanted = BootLoader.NTLDR if windows.nt < NT6 else BootLoader.BOOTMGR
+    wanted = wanted_loader(windows)
     if sector is None or not sector.marked or sector.loader in (BootLoader.NONE, BootLoader.OTHER):
         yield Finding(
             kinds.BOOT_SECTOR,
