@@ -38,8 +38,7 @@ def show_diagnosis(found: Diagnosis, options: Sequence[str]) -> None:
     click.echo()
     show_verdict(found.verdict)
     show_notes(found.notes)
-    mendable = any(finding.kind.mendable for finding in found.verdict.findings)
-    if found.verdict.outcome is not Outcome.UNKNOWN and mendable:
+    if found.mendable:
         click.echo()
         _show_hint(found, options)
 

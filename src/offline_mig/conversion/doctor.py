@@ -40,6 +40,8 @@ _BLIND: dict[type[GuestRefusedError], FindingKind] = {
     DamagedHiveError: kinds.HIVE_DAMAGED,
     DirtyHiveError: kinds.HIVE_DIRTY,
 }
+#: States in which no guest is edited, unless the user says what is to be given up.
+_NOT_EDITED = (*_BLIND.values(), kinds.HIBERNATED, kinds.FAST_STARTUP, kinds.VOLUME_DIRTY)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Diagnosis:
     def is_disk_image(self) -> bool:
         """Whether a disk image was named, which a repair can change, and not a whole machine."""
         return self.machine.source == self.machine.disks[0].image.path
+
+    @property
+    def mendable(self) -> bool:
+        """Whether a repair has something to do, and a guest that it may edit as it is."""
+        found = {finding.kind for finding in self.verdict.findings}
+        return found.isdisjoint(_NOT_EDITED) and any(kind.mendable for kind in found)
 
     @property
     def needs_drivers(self) -> bool:
