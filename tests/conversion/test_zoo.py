@@ -105,9 +105,7 @@ def through_the_zoo(image: Path, guest: ZooGuest, drivers: Path, engine: str) ->
         return
     assert names(image) == {image.name, journal.name}
     assert doctor(image, guest, engine) == (0, [])
-    subprocess.run(["qemu-img", "check", "-q", image], check=True)
-    mended = disk_state(image, DiskFormat.QCOW2)
-    assert mended != before
+    assert digest(image) != untouched
     done = run("undo", image, "--journal", journal, "--engine", engine)
     assert done.exit_code == 0, done.output
     assert "Left alone" not in done.output

@@ -36,7 +36,13 @@ def show_diagnosis(found: Diagnosis, options: Sequence[str]) -> None:
         click.echo(f"  system disk on the {device.name}, started by {found.firmware.upper()}")
         click.echo(f"  {device.ids[0]}")
     click.echo()
-    show_verdict(found.verdict)
+    show_outcome(found.verdict)
+    if found.facts is not None:
+        click.echo()
+        _show_chain(found.verdict)
+    for finding in found.verdict.findings:
+        click.echo()
+        _show_finding(finding)
     show_notes(found.notes)
     if found.mendable:
         click.echo()
@@ -58,16 +64,6 @@ def _show_hint(found: Diagnosis, options: Sequence[str]) -> None:
     click.echo(f"  {shown(shlex.join(command))}")
 
 
-def show_verdict(verdict: Verdict) -> None:
-    """Print a verdict, the chain of the boot, and every finding."""
-    show_outcome(verdict)
-    click.echo()
-    _show_chain(verdict)
-    for finding in verdict.findings:
-        click.echo()
-        _show_finding(finding)
-
-
 def show_findings(verdict: Verdict) -> None:
     """Print what was found, without what to do about it."""
     show_outcome(verdict)
@@ -80,8 +76,8 @@ def show_outcome(verdict: Verdict) -> None:
     word, colour = _VERDICTS[verdict.outcome]
     stop = f" with STOP {verdict.stop}" if verdict.stop.startswith("0x0000") else ""
     stop = stop or (f": {verdict.stop}" if verdict.stop else "")
-    click.secho(f"{word}{stop}", fg=colour, bold=True, nl=False)
-    click.echo(f"  (confidence: {verdict.confidence})")
+    click.secho(f"{word}{stop}", fg=colour, bold=True)
+    click.echo(f"  confidence: {verdict.confidence}")
 
 
 def _show_chain(verdict: Verdict) -> None:

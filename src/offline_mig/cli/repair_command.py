@@ -99,9 +99,12 @@ def _show(done: Repair, *, dry_run: bool) -> None:
     click.secho(f"{name}: {screen.windows_name(result.facts.version)}", bold=True)
     click.echo()
     doctor_screen.show_findings(done.before)
+    click.echo()
     pending = result.pending
     if not len(pending):
-        click.echo("Nothing to mend: the guest boots as it is, by the boot model.")
+        found = done.before.findings
+        what = "Nothing of this is for a repair to mend" if found else "Nothing to mend"
+        click.echo(f"{what}: the guest boots as it is, by the boot model.")
         screen.show_notes(result.notes)
         return
     if dry_run:

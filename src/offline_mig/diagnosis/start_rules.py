@@ -223,15 +223,17 @@ def _store_findings(
 ) -> Iterator[Finding]:
     evidence = f"BCD: {loader.id} ({loader.description or 'no description'})"
     devices = {"device": loader.device, "osdevice": loader.os_device}
+    if loader.device == loader.os_device:
+        devices = {"device and osdevice": loader.device}
     for name, device in devices.items():
         places = () if device is None else candidates(device, start.tables, started.place)
         if start.windows in places:
             continue
-        said = "is missing" if device is None else f"is {device}"
+        said = "missing" if device is None else f"{device}"
         yield Finding(
             kinds.CONFIGURATION_TARGET,
-            f"The boot configuration looks for Windows elsewhere: {name} {said}.",
-            (evidence, f"{name} {said}"),
+            "The boot configuration does not lead to the volume with Windows.",
+            (evidence, f"{name}: {said}"),
             Confidence.MEDIUM,
             key=loader.id,
             name=name,
