@@ -16,7 +16,7 @@ from offline_mig.diagnosis.drive_letter import letter_findings
 from offline_mig.diagnosis.finding import Finding
 from offline_mig.diagnosis.start_examination import examine_start
 from offline_mig.diagnosis.start_facts import StartFacts
-from offline_mig.diagnosis.start_rules import start_findings, takes_unsigned
+from offline_mig.diagnosis.start_rules import start_findings, takes_test_signed, takes_unsigned
 from offline_mig.diagnosis.state_rules import guest_findings, session_findings, volume_findings
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import GuestFilesystem
@@ -52,9 +52,13 @@ def examine_boot(
     start = examine_start(disks, layout, volume, files, guest.version, firmware, scratch)
     controller = controller_of(question, guest.version)
     # With Secure Boot on, Windows takes no notice of a wish for unsigned drivers.
-    trusted = question.trusted or (takes_unsigned(start) and not question.secure_boot)
     facts = with_drivers(
-        guest, controller, files, trusted=trusted, secure_boot=question.secure_boot
+        guest,
+        controller,
+        files,
+        trusted=question.trusted or (takes_unsigned(start) and not question.secure_boot),
+        test_signing=takes_test_signed(start) and not question.secure_boot,
+        secure_boot=question.secure_boot,
     )
     findings = tuple(_findings(disks, volume, start, facts, controller))
     return BootExamination(controller, start, facts, findings)

@@ -120,6 +120,11 @@ def examine_at_rest(image: Path) -> ExaminedImage:
             f"An edit of {image} was interrupted while its changes were being written.",
             f"Run 'offline-mig recover {image}' first.",
         )
+    if files.left_behind:
+        raise OutputRefusedError(
+            f"{image} is being edited by another run, or an edit of it was interrupted.",
+            f"Wait for that run; if there is none, run 'offline-mig recover {image}'.",
+        )
     return examine_for_editing(files.image)
 
 

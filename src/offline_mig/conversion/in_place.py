@@ -26,9 +26,10 @@ from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.guest.ntfs import serial_number
 from offline_mig.machine import DiskImage
 from offline_mig.sources.disk_image import ExaminedImage
-from offline_mig.surgery.changes import DiscardSession, OpenGuest, WriteFile
+from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.facts import GuestFacts
-from offline_mig.surgery.hive_files import load_hive
+from offline_mig.surgery.hive_files import load_hive, replay_note
+from offline_mig.surgery.hive_replay import with_replays
 from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import diff_lines
@@ -208,12 +209,21 @@ def _planned(
         planned = plan_maker(OpenedGuest(disks, layout, volume, files, facts, Path(scratch)))
         wanted = planned.plan
         hives = readable_hives(facts)
+        hive_files = dict(facts.hive_files)
+        replays = dict(facts.replays)
+        notes = (*disks.notes, *examined.notes, *volume.notes, *facts.notes)
         for name, path in planned.hive_files.items():
-            hives[name], _ = load_hive(files, path, name, Path(scratch))
+            if name not in wanted.hives:
+                continue
+            hive_files[name] = path
+            hives[name], replay = load_hive(files, path, name, Path(scratch))
+            if replay is not None:
+                replays[name] = replay
+                notes = (*notes, replay_note(name, replay))
+        wanted = with_replays(wanted, replays)
         guest = OpenGuest(files, hives)
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
-    notes = (*disks.notes, *examined.notes, *volume.notes, *facts.notes, *wanted.notes)
     return InPlaceResult(
         examined.image,
         volume,
@@ -221,8 +231,8 @@ def _planned(
         wanted,
         pending,
         diff,
-        notes=notes,
-        hive_files={**facts.hive_files, **planned.hive_files},
+        notes=(*notes, *wanted.notes),
+        hive_files=hive_files,
     )
 
 
@@ -235,7 +245,6 @@ def _operate(
 ) -> StoredJournal:
     """Apply and verify what is pending, and return the journal of it."""
     hive_files = result.hive_files
-    touched = {c.hive for c in result.pending if not isinstance(c, WriteFile | DiscardSession)}
     old: dict[HiveName, bytes] = {}
     hives: dict[HiveName, EditedHive] = {}
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
@@ -246,7 +255,7 @@ def _operate(
             writable=True,
             discard_session=result.pending.discards_session,
         ) as files:
-            for name in sorted(touched):
+            for name in sorted(result.pending.hives):
                 old[name] = files.read(hive_files[name], limit=MAX_HIVE_SIZE)
             journal = apply_plan(result.pending, files, hive_files, Path(scratch))
         with joined_volumes(disks, layout, volume, writable=False) as files:

@@ -13,6 +13,7 @@ from offline_mig.conversion.progress import Progress
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks
 from offline_mig.guest.ntfs import serial_number
+from offline_mig.guest.refusal import volume_name
 from offline_mig.sources.file_access import shown
 from offline_mig.surgery.stored_journal import StoredJournal
 from offline_mig.surgery.system_volume import (
@@ -101,13 +102,21 @@ def _volume_of(
         if (partition.start, partition.size) == (known.volume_start, known.volume_size)
         and serial_number(disks.read(0, partition.start, 512)) == known.volume_serial
     ]
-    if disks.size(0) != known.virtual_size or not found:
+    if disks.size(0) < known.virtual_size or not found:
         raise GuestRefusedError(
             f"The journal is of another image: of {shown(known.path)}, a disk of "
             f"{known.virtual_size} bytes with Windows on a volume with the serial number "
             f"{known.volume_serial}. "
             f"{image} has {disks.size(0)} bytes, and no such volume at that place.",
             "Give the journal that was written when this image was edited.",
+        )
+    name = volume_name(0, found[0])
+    if known.choice.partition("/")[0] != name:
+        # The journal's places on other volumes go by numbers as well.
+        raise GuestRefusedError(
+            f"The partitions of {image} have other numbers than when the journal was written: "
+            f"{shown(known.choice)} is {name} by now.",
+            "Put the entries of the partition table back in the order that they had.",
         )
     volume = find_system_volume(disks, layout, known.choice)
     require_clean(disks, volume)

@@ -11,7 +11,7 @@ from offline_mig.diagnosis.disk_path import BUS_TYPES, services_on_the_path
 from offline_mig.drivers.signer import SignerClass, Signing
 from offline_mig.drivers.signing import judge_driver, signing_problem
 from offline_mig.errors import GuestRefusedError, ToolFailedError
-from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
+from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.windows.pe import pe_architecture, pe_imports, pe_version
 
@@ -20,6 +20,9 @@ _CATALOGUES = "System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
 #: Catalogues that are looked through at most, and bytes of one: the in-box ones have some MiB.
 _MOST_CATALOGUES = 2000
 _LARGEST_CATALOGUE = 1024 * 1024
+#: Windows 10 1607 (Microsoft, "Driver signing policy"): earlier ones take cross-signed drivers
+#: with Secure Boot as well.
+_FIRST_WITHOUT_CROSS_SIGNED = 14393
 
 
 def with_drivers(
@@ -28,12 +31,13 @@ def with_drivers(
     volume: GuestFilesystem,
     *,
     trusted: bool,
+    test_signing: bool = False,
     secure_boot: bool = False,
 ) -> BootFacts:
     """Return the facts of the boot from ``controller``, with every driver on the way read.
 
-    ``trusted`` says that this guest takes unsigned drivers (test-signing), ``secure_boot`` that its
-    firmware insists on Microsoft's signature.
+    ``trusted`` says that this guest takes unsigned drivers, ``test_signing`` that it takes whatever
+    signature there is, ``secure_boot`` that its firmware insists on Microsoft's.
     """
     facts = BootFacts(guest)
     files: dict[str, DriverFile] = {}
@@ -42,7 +46,14 @@ def with_drivers(
         if path.lower() in files or not _is_below_windows(path):
             continue
         judged = service.lower() in BUS_TYPES and not trusted
-        file = _read(guest, volume, path, judged=judged, secure_boot=secure_boot)
+        file = _read(
+            guest,
+            volume,
+            path,
+            judged=judged,
+            test_signing=test_signing,
+            secure_boot=secure_boot,
+        )
         if file is None:
             continue
         files[path.lower()] = file
@@ -59,22 +70,29 @@ def _is_below_windows(path: str) -> bool:
 
 
 def _read(
-    guest: GuestFacts, volume: GuestFilesystem, path: str, *, judged: bool, secure_boot: bool
+    guest: GuestFacts,
+    volume: GuestFilesystem,
+    path: str,
+    *,
+    judged: bool,
+    test_signing: bool,
+    secure_boot: bool,
 ) -> DriverFile | None:
     where = f"{guest.root}/{path}"
     try:
         if not volume.exists(where):
             return None
         image = volume.read(where)
-    except (UnreadableFileError, ToolFailedError) as error:
+    except (GuestRefusedError, ToolFailedError) as error:
         return DriverFile(where, problem=error.message)
     except FileNotFoundError:  # A directory of that name.
         return DriverFile(where, problem="it is no file")
     distrust = ""
     if judged:
         signing = judge_driver(path.rpartition("/")[2].lower(), image, _catalogues(guest, volume))
-        distrust = signing_problem(signing, guest.version) or ""
-        if secure_boot and not distrust and not _signed_by_microsoft(signing):
+        distrust = signing_problem(signing, guest.version, test_signing=test_signing) or ""
+        strict = secure_boot and guest.version.build >= _FIRST_WITHOUT_CROSS_SIGNED
+        if strict and not distrust and not _signed_by_microsoft(signing):
             distrust = "Secure Boot is on, under which only Microsoft's signature counts"
     return DriverFile(
         where,

@@ -96,6 +96,6 @@ def terminated(value: RegistryValue) -> bool:
     return value.data.endswith(b"\0\0") and len(value.data) % 2 == 0
 
 
-def shown(key: str, name: str, value: RegistryValue | None) -> str:
+def value_evidence(key: str, name: str, value: RegistryValue | None) -> str:
     r"""Return a value as evidence: ``SYSTEM\ControlSet001\Services\viostor: Start = 0x3``."""
     return rf"SYSTEM\{key}: {name or '(default)'} {'is missing' if value is None else f'= {value}'}"

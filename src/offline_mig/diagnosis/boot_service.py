@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from offline_mig.diagnosis import catalogue as kinds
-from offline_mig.diagnosis.boot_facts import BootFacts, shown, terminated
+from offline_mig.diagnosis.boot_facts import BootFacts, terminated, value_evidence
 from offline_mig.diagnosis.finding import Confidence, Finding
 
 #: SERVICE_BOOT_START of winnt.h.
@@ -74,7 +74,7 @@ def _start_findings(facts: BootFacts, key: str, service: str, purpose: str) -> I
         yield Finding(
             kinds.NOT_BOOT_START,
             f"The service {service}, {purpose}, is not loaded at boot.",
-            (shown(key, "Start", start),),
+            (value_evidence(key, "Start", start),),
             service=service,
             key=key,
         )
@@ -85,7 +85,7 @@ def _start_findings(facts: BootFacts, key: str, service: str, purpose: str) -> I
             kinds.START_OVERRIDE,
             f"Windows itself has put {service}, {purpose}, off until its device appears, which it "
             "does too late.",
-            (shown(rf"{key}\StartOverride", "0", override),),
+            (value_evidence(rf"{key}\StartOverride", "0", override),),
             service=service,
             key=rf"{key}\StartOverride",
         )
@@ -94,7 +94,7 @@ def _start_findings(facts: BootFacts, key: str, service: str, purpose: str) -> I
         yield Finding(
             kinds.SERVICE_TYPE,
             f"The service {service}, {purpose}, is not marked as a driver.",
-            (shown(key, "Type", kind),),
+            (value_evidence(key, "Type", kind),),
             service=service,
             key=key,
         )
@@ -109,7 +109,7 @@ def _image_findings(
         yield Finding(
             kinds.IMAGE_PATH,
             f"The boot loader cannot follow the path of {service}, {purpose}.",
-            (shown(key, "ImagePath", value),),
+            (value_evidence(key, "ImagePath", value),),
             # Seen with an NT 5 like loader, which takes every path as relative to the Windows
             # directory; that winload and ntldr do so for drive letters is sure.
             Confidence.MEDIUM,
@@ -121,7 +121,7 @@ def _image_findings(
         yield Finding(
             kinds.UNTERMINATED,
             f"The path of {service} lacks its terminator, and the loader reads on behind it.",
-            (shown(key, "ImagePath", value),),
+            (value_evidence(key, "ImagePath", value),),
             service=service,
             key=key,
             name="ImagePath",

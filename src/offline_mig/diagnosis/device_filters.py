@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootBus, BootController
-from offline_mig.diagnosis.boot_facts import BootFacts, shown
+from offline_mig.diagnosis.boot_facts import BootFacts, value_evidence
 from offline_mig.diagnosis.boot_service import core_services, image_of, service_key
-from offline_mig.diagnosis.finding import Finding
+from offline_mig.diagnosis.finding import Confidence, Finding
 from offline_mig.windows.critical_devices import CLASS_DISK, CLASS_HDC
 
 #: Microsoft, "System-defined device setup classes".
@@ -22,8 +22,8 @@ CLASS_SCSI_ADAPTER = "{4D36E97B-E325-11CE-BFC1-08002BE10318}"
 _CLASS_SYSTEM = "{4D36E97D-E325-11CE-BFC1-08002BE10318}"
 _CLASS_VOLUME = "{71A27CDD-812A-11D0-BEC7-08002BE2092F}"
 FILTER_LISTS = ("UpperFilters", "LowerFilters")
-#: SERVICE_DISABLED of winnt.h.
-_DISABLED = 4
+#: SERVICE_BOOT_START and SERVICE_DISABLED of winnt.h.
+_BOOT_START, _DISABLED = 0, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,26 @@ def filter_findings(
     """Yield the filters on the way to the system volume that cannot be loaded."""
     for place, what, service in filters_on_the_path(facts, control_set, controller):
         reason = _unloadable(facts, control_set, service)
-        if reason:
+        late = not reason and is_late_filter(facts, control_set, service)
+        if reason or late:
+            reason = reason or "it is not among the drivers that are loaded at boot"
+            start = (
+                value_evidence(
+                    key := service_key(control_set, service),
+                    "Start",
+                    facts.system.value(key, "Start"),
+                ),
+            )
             yield Finding(
                 kinds.FILTER_MISSING,
                 f"{service}, a filter of {what}, cannot be loaded: {reason}.",
-                (shown(place.key, place.name, facts.system.value(place.key, place.name)),),
+                (
+                    value_evidence(
+                        place.key, place.name, facts.system.value(place.key, place.name)
+                    ),
+                    *(start if late else ()),
+                ),
+                Confidence.MEDIUM if late else Confidence.HIGH,
                 service=service,
                 key=place.key,
                 name=place.name,
@@ -87,6 +102,20 @@ def filter_findings(
 def is_loadable_filter(facts: BootFacts, control_set: str, service: str) -> bool:
     """Tell whether a filter's service and its file are there."""
     return not _unloadable(facts, control_set, service)
+
+
+def is_late_filter(facts: BootFacts, control_set: str, service: str) -> bool:
+    """Tell whether a filter that is there is loaded only after the disk is needed.
+
+    Microsoft, "Specifying driver load order": a filter of a device that is needed for the boot
+    must be a boot-start driver as well.
+    """
+    key = service_key(control_set, service)
+    if service.casefold() in core_services(facts):
+        return False
+    override = facts.number(rf"{key}\StartOverride", "0")
+    put_off = not facts.nt5 and override not in (None, _BOOT_START)
+    return put_off or facts.number(key, "Start") != _BOOT_START
 
 
 def _unloadable(facts: BootFacts, control_set: str, service: str) -> str:

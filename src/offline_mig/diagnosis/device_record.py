@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootDevice
-from offline_mig.diagnosis.boot_facts import BootFacts, shown, terminated
+from offline_mig.diagnosis.boot_facts import BootFacts, terminated, value_evidence
 from offline_mig.diagnosis.finding import Confidence, Finding
 from offline_mig.windows import critical_devices, driver_database
 from offline_mig.windows.driver_database import driver_version
@@ -84,7 +84,7 @@ def _instance_findings(
             kinds.DEVICE_WITHOUT_DRIVER,
             f"Windows has met this {device.name} before, found no driver, and does "
             "not look for one again while it boots.",
-            (shown(key, "ClassGUID", facts.system.value(key, "ClassGUID")), _missing(key)),
+            (value_evidence(key, "ClassGUID", facts.system.value(key, "ClassGUID")), _missing(key)),
             sure,
             key=key,
         )
@@ -101,7 +101,7 @@ def _instance_findings(
         yield Finding(
             kinds.DEVICE_DISABLED,
             f"The {device.name} is disabled in the device manager.",
-            (shown(key, "ConfigFlags", facts.system.value(key, "ConfigFlags")),),
+            (value_evidence(key, "ConfigFlags", facts.system.value(key, "ConfigFlags")),),
             sure,
             key=key,
         )
@@ -129,7 +129,7 @@ def _entry_findings(facts: BootFacts, key: str, device: BootDevice) -> Iterator[
             yield Finding(
                 kinds.RECORD_INCOMPLETE,
                 f"The best entry for the {device.name} lacks {name}, and Windows takes no other.",
-                (shown(key, name, value),),
+                (value_evidence(key, name, value),),
                 # That ClassGUID must be there is explicit in the kernel of the experiments, and
                 # unproven for Windows.
                 Confidence.HIGH if name == "Service" else Confidence.MEDIUM,
@@ -141,7 +141,7 @@ def _entry_findings(facts: BootFacts, key: str, device: BootDevice) -> Iterator[
                 kinds.UNTERMINATED,
                 f"{name} of the entry for the {device.name} lacks its terminator, "
                 "and Windows reads on behind it.",
-                (shown(key, name, value),),
+                (value_evidence(key, name, value),),
                 key=key,
                 name=name,
             )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootController, BootDevice
-from offline_mig.diagnosis.boot_facts import BootFacts, shown
+from offline_mig.diagnosis.boot_facts import BootFacts, value_evidence
 from offline_mig.diagnosis.boot_service import (
     core_services,
     image_of,
@@ -54,7 +54,7 @@ def disk_path_findings(facts: BootFacts, controller: BootController) -> Iterator
             sound = [other for other in identities if identity not in identities[other]]
             if sound and finding.kind.severity is Severity.STOP:
                 detail = f"{name} is not as {sound[0]}: {finding.detail}"
-                yield replace(finding, kind=kinds.CONTROL_SET, detail=detail)
+                yield replace(finding, kind=kinds.CONTROL_SET, cause=finding.kind, detail=detail)
             else:
                 yield finding
 
@@ -194,7 +194,7 @@ def _group_findings(facts: BootFacts, control_set: str, service: str) -> Iterato
         yield Finding(
             kinds.DRIVER_GROUP,
             f"The group of {service} is in no list of groups.",
-            (shown(key, "Group", facts.system.value(key, "Group")),),
+            (value_evidence(key, "Group", facts.system.value(key, "Group")),),
             Confidence.LOW,
             service=service,
             key=key,
@@ -213,7 +213,7 @@ def _virtio_findings(
         yield Finding(
             kinds.BUS_TYPE,
             f"{service} is registered for another kind of bus.",
-            (shown(key, "BusType", value),),
+            (value_evidence(key, "BusType", value),),
             Confidence.LOW,
             service=service,
             key=key,

@@ -72,7 +72,8 @@ class Finding:
 
     ``detail`` says in a sentence what was found and where; ``evidence`` are the keys, values and
     files that it rests on. ``service`` and ``key`` (relative to the hive SYSTEM) and ``name`` are
-    what a repair needs to know of it.
+    what a repair needs to know of it, and ``cause`` what is wrong where ``kind`` says only that it
+    is so in one of two control sets.
     """
 
     kind: FindingKind
@@ -82,6 +83,12 @@ class Finding:
     service: str = ""
     key: str = ""
     name: str = ""
+    cause: FindingKind | None = None
+
+    @property
+    def fault(self) -> FindingKind:
+        """What is wrong, of whatever kind the finding is told as."""
+        return self.cause or self.kind
 
     @property
     def id(self) -> str:

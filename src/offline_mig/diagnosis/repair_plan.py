@@ -12,11 +12,15 @@ from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootBus, BootController
 from offline_mig.diagnosis.boot_facts import BootFacts
 from offline_mig.diagnosis.boot_service import service_key
-from offline_mig.diagnosis.device_filters import controller_class, is_loadable_filter
+from offline_mig.diagnosis.device_filters import (
+    controller_class,
+    is_late_filter,
+    is_loadable_filter,
+)
 from offline_mig.diagnosis.disk_path import BUS_TYPES, driver_findings
 from offline_mig.diagnosis.finding import Finding, FindingKind, Severity
 from offline_mig.surgery.changes import Change, DeleteKey, RegistryChange, SetValue
-from offline_mig.surgery.conversion_plan import DriverSet, plan_conversion
+from offline_mig.surgery.conversion_plan import DriverSet, plan_drivers
 from offline_mig.surgery.driver_install import PlacedDriver
 from offline_mig.surgery.emulated_storage import CabinetFile, plan_emulated_storage
 from offline_mig.surgery.plan import Plan, PlanBlock
@@ -78,13 +82,13 @@ def plan_repair(
 
     ``driver`` is the package of the controller's driver, where one is needed and was found;
     ``cabinet_files`` are what could be found of the files that a conversion would take from the
-    guest's own cabinets. Raises NoDriverError like ``plan_conversion``.
+    guest's own cabinets. Raises NoDriverError like ``plan_drivers``.
     """
     notes: tuple[str, ...] = ()
     blocks: list[PlanBlock] = []
     if _driver_needs(facts, controller):
         if controller.bus in _VIRTIO and driver is not None:
-            whole = plan_conversion(facts.guest, DriverSet((driver,)), cabinet_files)
+            whole = plan_drivers(facts.guest, DriverSet((driver,)), cabinet_files)
             blocks += whole.blocks
             notes = whole.notes
         elif controller.bus in (BootBus.IDE, BootBus.SATA):
@@ -190,7 +194,7 @@ def _devices(facts: BootFacts, findings: Iterable[Finding]) -> tuple[Change, ...
             key = rf"{control_set}\{below}"
             if not facts.system.has_key(key):
                 continue
-            if finding.kind is kinds.DEVICE_DISABLED:
+            if finding.fault is kinds.DEVICE_DISABLED:
                 flags = (facts.number(key, "ConfigFlags") or 0) & ~_DEVICE_DISABLED
                 changes.setdefault(
                     key,
@@ -202,7 +206,7 @@ def _devices(facts: BootFacts, findings: Iterable[Finding]) -> tuple[Change, ...
                         "the device was disabled",
                     ),
                 )
-            elif finding.kind is not kinds.FILTER_MISSING:
+            elif finding.fault is not kinds.FILTER_MISSING:
                 changes[key] = DeleteKey(HiveName.SYSTEM, key, "Windows then meets the device anew")
     return tuple(changes.values())
 
@@ -210,7 +214,7 @@ def _devices(facts: BootFacts, findings: Iterable[Finding]) -> tuple[Change, ...
 def _filters(facts: BootFacts, findings: Iterable[Finding]) -> Iterator[Change]:
     done = set()
     for finding in findings:
-        if finding.kind is not kinds.FILTER_MISSING:
+        if finding.fault is not kinds.FILTER_MISSING:
             continue
         below = finding.key.split("\\", 1)[1]
         for control_set in facts.guest.control_sets.bootable:
@@ -220,6 +224,12 @@ def _filters(facts: BootFacts, findings: Iterable[Finding]) -> Iterator[Change]:
                 continue
             done.add((key, finding.name))
             kept = [n for n in value.as_texts() if is_loadable_filter(facts, control_set, n)]
+            for service in kept:
+                if is_late_filter(facts, control_set, service):
+                    reason = f"{service} filters what Windows boots from"
+                    yield from _loaded_at_boot(facts, control_set, service, reason)
+            if len(kept) == len(value.as_texts()):
+                continue
             yield SetValue(
                 HiveName.SYSTEM,
                 key,
@@ -232,18 +242,22 @@ def _filters(facts: BootFacts, findings: Iterable[Finding]) -> Iterator[Change]:
 def _core(facts: BootFacts, findings: Iterable[Finding]) -> Iterator[Change]:
     """Yield what has a driver that is in place loaded at boot again."""
     for finding in findings:
-        if finding.kind is not kinds.CORE_DRIVER or not finding.key:
+        if finding.fault is not kinds.CORE_DRIVER or not finding.key:
             continue
         for control_set in facts.guest.control_sets.bootable:
-            key = service_key(control_set, finding.service)
-            if not facts.system.has_key(key):
-                continue
-            reason = f"no boot goes without {finding.service}"
-            if facts.number(key, "Start") != _BOOT_START:
-                start = RegistryValue.dword(_BOOT_START)
-                yield SetValue(HiveName.SYSTEM, key, "Start", start, reason)
-            if facts.system.has_key(rf"{key}\StartOverride"):
-                yield DeleteKey(HiveName.SYSTEM, rf"{key}\StartOverride", reason)
+            if facts.system.has_key(service_key(control_set, finding.service)):
+                reason = f"no boot goes without {finding.service}"
+                yield from _loaded_at_boot(facts, control_set, finding.service, reason)
+
+
+def _loaded_at_boot(
+    facts: BootFacts, control_set: str, service: str, reason: str
+) -> Iterator[Change]:
+    key = service_key(control_set, service)
+    if facts.number(key, "Start") != _BOOT_START:
+        yield SetValue(HiveName.SYSTEM, key, "Start", RegistryValue.dword(_BOOT_START), reason)
+    if facts.system.has_key(rf"{key}\StartOverride"):
+        yield DeleteKey(HiveName.SYSTEM, rf"{key}\StartOverride", reason)
 
 
 def _services(facts: BootFacts, findings: Iterable[Finding]) -> Iterator[Change]:

@@ -28,7 +28,7 @@ from offline_mig.windows.bcd import (
 )
 from offline_mig.windows.bcd_device import candidates, disk_partition
 from offline_mig.windows.boot_files import boot_files
-from offline_mig.windows.boot_ini import Encoding, arc_path_of, with_default_path
+from offline_mig.windows.boot_ini import MAX_SIZE, Encoding, arc_path_of, with_default_path
 from offline_mig.windows.hive import HiveName
 from offline_mig.windows.version import WindowsVersion
 
@@ -139,6 +139,8 @@ def _boot_ini(start: StartFacts, started: StartedVolume) -> Iterator[Change]:
     tables = [start.tables[disk] for disk in order]
     place = PlacedPartition(order.index(start.windows.disk), start.windows.partition)
     arc = arc_path_of(tables, place, start.directory.replace("/", "\\"))
+    if ini is not None and len(ini.content) >= MAX_SIZE:
+        return  # There may be more of it, which would be lost.
     if ini is None or arc is None or ini.encoding is Encoding.UTF16 or ini.starting is None:
         return
     yield WriteFile(

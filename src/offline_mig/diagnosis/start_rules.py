@@ -38,14 +38,25 @@ def start_findings(start: StartFacts, windows: WindowsVersion) -> Iterator[Findi
 
 
 def takes_unsigned(start: StartFacts) -> bool:
-    """Tell whether the boot configuration has Windows load drivers without a good signature."""
+    """Tell whether the boot configuration has Windows load drivers without any signature."""
+    loader = _starting(start)
+    return loader is not None and loader.no_integrity_checks
+
+
+def takes_test_signed(start: StartFacts) -> bool:
+    """Tell whether the boot configuration has Windows load drivers with anybody's signature."""
+    loader = _starting(start)
+    return loader is not None and loader.test_signing
+
+
+def _starting(start: StartFacts) -> BootApplication | None:
     store = start.started.store if start.started is not None else None
-    loader = default_application(store) if store is not None else None
-    return loader is not None and (loader.test_signing or loader.no_integrity_checks)
+    return default_application(store) if store is not None else None
 
 
 def _uefi_findings(start: StartFacts, windows: WindowsVersion) -> Iterator[Finding]:
-    if windows.nt < NT6 or start.table.kind is TableKind.MBR:
+    # Windows boots from an EFI partition of an MBR disk as well, which few firmwares look for.
+    if windows.nt < NT6 or (start.table.kind is TableKind.MBR and start.started is None):
         what = "this Windows knows no UEFI" if windows.nt < NT6 else "it is an MBR disk"
         yield Finding(
             kinds.FIRMWARE_MISMATCH,

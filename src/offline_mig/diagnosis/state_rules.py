@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from offline_mig.diagnosis import catalogue as kinds
-from offline_mig.diagnosis.boot_facts import BootFacts, shown
+from offline_mig.diagnosis.boot_facts import BootFacts, value_evidence
 from offline_mig.diagnosis.boot_service import image_of, service_key
 from offline_mig.diagnosis.finding import Confidence, Finding
 from offline_mig.guest.ntfs import NtfsState
@@ -87,7 +87,7 @@ def _processor_findings(facts: BootFacts) -> Iterator[Finding]:
             yield Finding(
                 kinds.PROCESSOR_DRIVER,
                 f"The processor driver {service} of the old machine is in use.",
-                (shown(key, "Start", facts.system.value(key, "Start")),),
+                (value_evidence(key, "Start", facts.system.value(key, "Start")),),
                 Confidence.LOW,
                 service=service,
                 key=key,
@@ -117,7 +117,7 @@ def _first_boot_findings(facts: BootFacts) -> Iterator[Finding]:
     yield Finding(
         kinds.FIRST_BOOT_LOOP,
         "virt-v2v's service for the first boot has not run to its end.",
-        (shown(key, "ImagePath", facts.system.value(key, "ImagePath")),),
+        (value_evidence(key, "ImagePath", facts.system.value(key, "ImagePath")),),
         Confidence.LOW,
         service=FIRST_BOOT_SERVICE,
         key=key,

@@ -22,6 +22,7 @@ _DIGESTS = ("sha1", "sha256")
 #: Before Windows 8 a kernel does not know SHA-256, unless it was taught (Microsoft advisory
 #: 3033929 for Windows 7 and 2008 R2; KB4474419 for these, Vista and 2008).
 _FIRST_SHA256 = (6, 2)
+_CHANGED = "{} is not what was signed"
 
 
 def judge_signing(package: DriverPackage, roots: TrustRoots | None = None) -> Signing:
@@ -123,8 +124,13 @@ def judge_driver(
     )
 
 
-def signing_problem(signing: Signing, windows: WindowsVersion) -> str | None:
+def signing_problem(
+    signing: Signing, windows: WindowsVersion, *, test_signing: bool = False
+) -> str | None:
     """Return why ``windows`` would not load the drivers of a package; None when it would.
+
+    With ``test_signing`` on it takes anybody's signature, but still none that is not there
+    (Microsoft, "The TESTSIGNING boot configuration option").
 
     Only Windows Vista and later on 64-bit processors insist on signatures; a 32-bit one and
     Windows XP load what they are given. A signature by Microsoft for later versions only does not
@@ -135,15 +141,24 @@ def signing_problem(signing: Signing, windows: WindowsVersion) -> str | None:
         return None
     names = dict(signing.embedded)
     covered = names and not signing.unsigned_drivers
+    if test_signing:
+        signed = {name for name in signing.unlisted if name in names}
+        covered = bool(names) and signed.issuperset(signing.unsigned_drivers)
     if signing.signer_class is SignerClass.UNSIGNED and not covered:
         return f"it is not signed: {signing.problem}"
+    if test_signing:
+        return (
+            None
+            if covered or not signing.unsigned_drivers
+            else _CHANGED.format(", ".join(signing.unsigned_drivers))
+        )
     if signing.signer_class is SignerClass.SELF_SIGNED and not _all_trusted(names):
         return (
             f'it is signed by "{signing.signer}", whom no authority vouches for; Windows trusts '
             "that with test-signing on only"
         )
     if signing.unsigned_drivers:
-        return f"{', '.join(signing.unsigned_drivers)} is not what was signed"
+        return _CHANGED.format(", ".join(signing.unsigned_drivers))
     first = min((version for version in map(_nt, signing.windows) if version), default=(0, 0))
     if signing.signer_class is SignerClass.MICROSOFT and first >= (10, 0) > windows.nt:
         return "Microsoft signed it for Windows 10 and later only"

@@ -88,7 +88,10 @@ class JoinedVolumes:
 
     def resolve(self, path: str) -> str | None:
         """Return the path in its real case, or None when there is no such thing."""
-        volume, below, prefix = self._find(path)
+        try:
+            volume, below, prefix = self._find(path)
+        except FileNotFoundError:
+            return None
         if isinstance(volume, _Sector):
             return path
         found = volume.resolve(below)
@@ -96,7 +99,10 @@ class JoinedVolumes:
 
     def exists(self, path: str) -> bool:
         """Tell whether there is anything of that name."""
-        volume, below, _ = self._find(path)
+        try:
+            volume, below, _ = self._find(path)
+        except FileNotFoundError:
+            return False
         return isinstance(volume, _Sector) or volume.exists(below)
 
     def list_directory(self, path: str) -> tuple[DirectoryEntry, ...]:
@@ -179,6 +185,11 @@ class JoinedVolumes:
                 self._disks.mount(disk, partition, writable=self._writable)
             )
         return self._mounted[name]
+
+
+def is_sector(path: str) -> bool:
+    """Tell whether a path in the form of a known place names a sector."""
+    return path.endswith((f":{FIRST_SECTOR}", f":{BOOT_SECTOR}")) and not path.startswith("/")
 
 
 def is_known_place(path: str) -> bool:

@@ -136,6 +136,12 @@ def _locked(files: EditFiles) -> int:
                 ) from error
             time.sleep(_PAUSE)
             continue
+        except OSError as error:  # Some network file systems know no locks.
+            os.close(descriptor)
+            raise OutputRefusedError(
+                f"{files.state} cannot be locked: {error.strerror}.",
+                "Work on a copy on a local file system.",
+            ) from error
         # Whoever had it may have removed the file meanwhile; then the lock is on nothing.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), files.state.lstat()):

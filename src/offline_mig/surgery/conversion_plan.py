@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from offline_mig.errors import NoDriverError
 from offline_mig.surgery.boot_driver import boot_imports, plan_boot_driver
-from offline_mig.surgery.changes import Change, ReplayLogs, WriteFile
+from offline_mig.surgery.changes import Change, WriteFile
 from offline_mig.surgery.driver_install import PlacedDriver, plan_stored_driver
 from offline_mig.surgery.driver_store import map_change
 from offline_mig.surgery.emulated_storage import (
@@ -18,6 +18,7 @@ from offline_mig.surgery.emulated_storage import (
 )
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.hibernation import plan_discard
+from offline_mig.surgery.hive_replay import replay_blocks
 from offline_mig.surgery.plan import Plan, PlanBlock
 from offline_mig.surgery.plug_and_play import plan_plug_and_play
 from offline_mig.surgery.shared_parts import share_parts
@@ -44,7 +45,25 @@ def missing_files(facts: GuestFacts, drivers: DriverSet) -> frozenset[str]:
 def plan_conversion(
     facts: GuestFacts, drivers: DriverSet, cabinet_files: Mapping[str, CabinetFile]
 ) -> Plan:
-    """Return everything to be done so that the guest boots from VirtIO.
+    """Return everything to be done to a copy of the guest so that it boots from VirtIO.
+
+    Raises NoDriverError like ``plan_drivers``, which has what the arguments are.
+    """
+    plan = plan_drivers(facts, drivers, cabinet_files)
+    blocks = (*replay_blocks(facts.replays), *plan.blocks)
+    notes = plan.notes
+    if facts.hibernation is not None:
+        # A guest with a session gets here only when it was asked to give that up.
+        block, note = plan_discard(facts.hibernation, in_place=False)
+        blocks = (block, *blocks)
+        notes = (note, *notes)
+    return Plan(blocks, notes)
+
+
+def plan_drivers(
+    facts: GuestFacts, drivers: DriverSet, cabinet_files: Mapping[str, CabinetFile]
+) -> Plan:
+    """Return what has a guest boot from VirtIO whose hives are as Windows left them, or replayed.
 
     ``cabinet_files`` are what could be found of ``missing_files``. Raises NoDriverError when a
     boot driver could not be loaded for want of a file.
@@ -77,16 +96,6 @@ def plan_conversion(
     blocks.append(fall_back)
     if by_path:
         blocks.append(plan_plug_and_play(facts, by_path))
-    replays = tuple(
-        ReplayLogs(name, replay.path, replay.source, replay.growth, "Windows left the hive dirty")
-        for name, replay in facts.replays.items()
-    )
-    blocks.insert(0, PlanBlock("Changes that Windows has not yet written into its hives", replays))
-    if facts.hibernation is not None:
-        # A guest with a session gets here only when it was asked to give that up.
-        block, note = plan_discard(facts.hibernation, in_place=False)
-        blocks.insert(0, block)
-        notes = (note, *notes)
     return Plan(tuple(block for block in blocks if block.changes), notes)
 
 

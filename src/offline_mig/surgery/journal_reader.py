@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from offline_mig.errors import SourceUnreadableError
-from offline_mig.guest.joined_volumes import is_known_place
+from offline_mig.guest.joined_volumes import is_known_place, is_sector
+from offline_mig.guest.partition_table import SECTOR
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.changes import (
     Before,
@@ -156,7 +157,10 @@ def _hive(record: Mapping[str, Any]) -> EditedHive:
                 raise _DamagedError("it overlaps another or lies behind the end")
             end = offset + len(data)
             pieces.append((offset, data))
-    return EditedHive(_path(record, "path"), before, after, PageDelta(before.size, tuple(pieces)))
+    path = _path(record, "path")
+    if is_sector(path):
+        raise _DamagedError("its path is no file's")
+    return EditedHive(path, before, after, PageDelta(before.size, tuple(pieces)))
 
 
 def _piece(record: Mapping[str, Any]) -> tuple[int, bytes]:
@@ -249,6 +253,8 @@ def _file_before(record: Mapping[str, Any], path: str) -> FileBefore:
         if not path.casefold().startswith(f"{directory}/".casefold()):
             raise _DamagedError("a directory that was created is not on the way to the file")
         directories.append(directory)
+    if is_sector(path) and (content is None or len(content) != SECTOR):
+        raise _DamagedError("what a sector held is not a whole sector")
     return FileBefore(content, tuple(directories))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,12 @@ def apply_plan(
             f"{(plan.added_bytes + _SPARE_SPACE) // 1024**2 + 1} MiB.",
             "Free some space in the guest where it still runs, then try again.",
         )
-    guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=True))
+    touched = plan.hives
+    # A hive on another volume would have that mounted writable for nothing.
+    opened = {name: hive_files[name] for name in touched}
+    guest = OpenGuest(volume, _open_hives(volume, opened, scratch, writable=True))
     ordered = sorted(plan, key=lambda change: not isinstance(change, WriteFile))
     journal = Journal(tuple(JournalEntry(change, change.apply(guest)) for change in ordered))
-    touched = {c.hive for c in plan if not isinstance(c, WriteFile | DiscardSession)}
     _write_back(guest, touched, hive_files, scratch)
     return journal
 
@@ -136,7 +138,10 @@ def _open_hives(
 
 
 def _write_back(
-    guest: OpenGuest, touched: set[HiveName], hive_files: Mapping[HiveName, str], scratch: Path
+    guest: OpenGuest,
+    touched: Collection[HiveName],
+    hive_files: Mapping[HiveName, str],
+    scratch: Path,
 ) -> None:
     for name in sorted(touched):
         edited = scratch / f"{name}.edited"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from offline_mig.surgery.changes import Change, DiscardSession, OpenGuest, ReplayLogs, WriteFile
+from offline_mig.windows.hive import HiveName
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Plan:
         """The size of all files that the plan writes, an upper bound of the space it takes."""
         written = sum(len(change.content) for change in self if isinstance(change, WriteFile))
         return written + sum(change.growth for change in self if isinstance(change, ReplayLogs))
+
+    @property
+    def hives(self) -> frozenset[HiveName]:
+        """The hives that are changed."""
+        return frozenset(c.hive for c in self if not isinstance(c, WriteFile | DiscardSession))
 
     @property
     def discards_session(self) -> bool:

@@ -41,12 +41,18 @@ class RemovableDevice:
 
     name: str
 
+    def __str__(self) -> str:
+        return f"a removable drive ({self.name})"
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownId:
     """A unique id of a kind that is not known."""
 
     data: bytes
+
+    def __str__(self) -> str:
+        return f"an unknown volume ({self.data[:24].hex()})"
 
 
 VolumeId = PartitionIdentity | RemovableDevice | UnknownId
