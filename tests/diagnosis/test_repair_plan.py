@@ -14,6 +14,7 @@ from fixtures.hives import Values
 from fixtures.memory_volume import MemoryVolume
 from fixtures.nt5_machine import VIOSTOR, control_set, nt5_facts
 from fixtures.registry_parts import dword
+from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootBus, boot_controller
 from offline_mig.diagnosis.boot_facts import BootFacts
 from offline_mig.diagnosis.disk_path import disk_path_findings
@@ -94,6 +95,21 @@ def test_a_filter_that_works_stays() -> None:
         for change in repair(facts):
             change.apply(opened(facts))
         value = facts.system.value(f"ControlSet001\\{key}", "UpperFilters")
+        assert value is not None
+        assert value.as_texts() == ("partmgr",)
+        assert outcome(facts) == (Outcome.BOOTS, set())
+
+
+def test_a_disabled_partmgr_is_no_filter_to_be_taken_out() -> None:
+    """Without it Windows sees no partition, so it must come back and not go from the list."""
+    keys = control_set()
+    keys["Services\\partmgr"] = {**keys["Services\\partmgr"], "Start": dword(4)}
+    with nt5_facts({1: keys}) as facts:
+        assert outcome(facts) == (STOPS, {kinds.CORE_DRIVER})
+        for change in repair(facts):
+            change.apply(opened(facts))
+        key = "ControlSet001\\Control\\Class\\{4D36E967-E325-11CE-BFC1-08002BE10318}"
+        value = facts.system.value(key, "UpperFilters")
         assert value is not None
         assert value.as_texts() == ("partmgr",)
         assert outcome(facts) == (Outcome.BOOTS, set())
