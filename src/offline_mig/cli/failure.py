@@ -31,7 +31,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turns the project's errors into messages and exit codes."""
-        signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
@@ -51,6 +51,9 @@ class Commands(click.Group):
             # Results appear only when they are whole, and may have in the last moment.
             message = "Interrupted; nothing was left half done."
             fail(message, "", INTERRUPTED, as_json=_wants_json(ctx))
+        finally:
+            # Whoever runs the command inside a program of their own gets their handler back.
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def fail(message: str, remedy: str, code: int, *, as_json: bool) -> NoReturn:

@@ -123,13 +123,14 @@ def _show(done: Repair, *, dry_run: bool) -> None:
     screen.show_notes(result.notes)
     click.echo()
     if result.overlay is not None:
-        click.echo(f"{result.image.path} is as it was; the changes are in {result.overlay}.")
+        image, overlay = shown(result.image.path), shown(result.overlay)
+        click.echo(f"{image} is as it was; the changes are in {overlay}.")
         click.echo("Boot that one to try them out. To keep them:")
-        click.echo(f"  {result.commit_command}")
+        click.echo(f"  {shown(result.commit_command or '')}")
     if result.journal is not None:
         where, how = shlex.quote(str(result.image.path)), shlex.quote(str(result.journal))
         click.echo("To take it back:")
-        click.echo(f"  offline-mig undo {where} --journal {how}")
+        click.echo(f"  {shown(f'offline-mig undo {where} --journal {how}')}")
 
 
 def _repair_record(done: Repair, dry_run: bool) -> dict[str, Any]:
