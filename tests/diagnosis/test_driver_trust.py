@@ -41,6 +41,7 @@ def distrust(
     *,
     content: bytes = DRIVER,
     trusted: bool = False,
+    test_signing: bool = False,
     secure_boot: bool = False,
 ) -> str:
     files = {"/Windows/System32/drivers/viostor.sys": DRIVER}
@@ -52,7 +53,14 @@ def distrust(
     with nt5_facts({1: control_set()}) as facts:
         guest = replace(facts.guest, version=windows, root="/Windows")
         volume = MemoryVolume(files)
-        found = with_drivers(guest, controller, volume, trusted=trusted, secure_boot=secure_boot)
+        found = with_drivers(
+            guest,
+            controller,
+            volume,
+            trusted=trusted,
+            test_signing=test_signing,
+            secure_boot=secure_boot,
+        )
         return found.file("system32/drivers/viostor.sys").distrust
 
 
@@ -76,3 +84,13 @@ def test_where_windows_does_not_ask() -> None:
 def test_secure_boot_takes_microsofts_signature_only() -> None:
     assert distrust(MICROSOFT, secure_boot=True) == ""
     assert "Secure Boot" in distrust(VENDOR, secure_boot=True)
+    # Windows 8.1 takes cross-signed drivers with Secure Boot on.
+    windows_8 = WindowsVersion(6, 3, 9600, Architecture.AMD64)
+    assert distrust(VENDOR, windows_8, secure_boot=True) == ""
+
+
+def test_test_signing_takes_anybodys_signature_but_wants_one() -> None:
+    assert distrust(self_signed("Red Hat Inc."), test_signing=True) == ""
+    assert "no catalogue lists it" in distrust(None, test_signing=True)
+    changed = distrust(self_signed("Red Hat Inc."), content=DRIVER + b"changed", test_signing=True)
+    assert "no catalogue lists it" in changed

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from diagnosis.test_nt5_experiments import ROWS, SLOT, STOPS, Edit, outcome
+from diagnosis.test_nt5_experiments import ROWS, SCSI, SLOT, STOPS, Edit, outcome
 from fixtures.hives import Values
 from fixtures.memory_volume import MemoryVolume
-from fixtures.nt5_machine import VIOSTOR, control_set, nt5_facts
-from fixtures.registry_parts import dword
+from fixtures.nt5_machine import DRIVERS, ENUM, VIOSTOR, control_set, nt5_facts
+from fixtures.nt5_machine import files as driver_files
+from fixtures.registry_parts import dword, service, sz
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_bus import BootBus, boot_controller
 from offline_mig.diagnosis.boot_facts import BootFacts
@@ -23,6 +24,7 @@ from offline_mig.diagnosis.verdict import Outcome
 from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.plan import Plan
 from offline_mig.windows.hive import Hive, HiveName
+from offline_mig.windows.registry import RegistryValue
 
 CONTROLLER = boot_controller(BootBus.VIRTIO, modern=False, nt=(5, 2), instance=SLOT)
 
@@ -113,3 +115,53 @@ def test_a_disabled_partmgr_is_no_filter_to_be_taken_out() -> None:
         assert value is not None
         assert value.as_texts() == ("partmgr",)
         assert outcome(facts) == (Outcome.BOOTS, set())
+
+
+DISK_CLASS = "Control\\Class\\{4D36E967-E325-11CE-BFC1-08002BE10318}"
+
+
+def with_filter(**values: RegistryValue) -> dict[str, Values]:
+    keys = control_set()
+    keys[DISK_CLASS] = {"UpperFilters": RegistryValue.multi_sz(["partmgr", "shadow"])}
+    keys["Services\\shadow"] = {**service(None, start=0), **values}
+    return keys
+
+
+def test_a_filter_that_is_loaded_too_late_is_loaded_at_boot() -> None:
+    files = {**driver_files(), "system32/drivers/shadow.sys": driver_files()[f"{DRIVERS}/disk.sys"]}
+    with nt5_facts({1: with_filter()}, driver_files=files) as facts:
+        assert outcome(facts) == (Outcome.BOOTS, set())
+    with nt5_facts({1: with_filter(Start=dword(3))}, driver_files=files) as facts:
+        assert outcome(facts) == (STOPS, {kinds.FILTER_MISSING})
+        for change in repair(facts):
+            change.apply(opened(facts))
+        assert facts.number(r"ControlSet001\Services\shadow", "Start") == 0
+        value = facts.system.value(f"ControlSet001\\{DISK_CLASS}", "UpperFilters")
+        assert value is not None
+        assert value.as_texts() == ("partmgr", "shadow")
+        assert outcome(facts) == (Outcome.BOOTS, set())
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+@pytest.mark.parametrize("what", ["filter", "core driver", "disabled device"])
+def test_what_is_wrong_in_one_of_two_control_sets_is_mended_there(what: str, broken: int) -> None:
+    keys = control_set()
+    if what == "filter":
+        keys[DISK_CLASS] = {"UpperFilters": RegistryValue.multi_sz(["partmgr", "gone"])}
+    elif what == "core driver":
+        keys["Services\\partmgr"] = {**keys["Services\\partmgr"], "Start": dword(3)}
+    else:
+        met = {"Service": sz("viostor"), "ClassGUID": sz(SCSI), "ConfigFlags": dword(1)}
+        keys[f"{ENUM}\\{SLOT}"] = met
+    sound = control_set()
+    if what == "disabled device":
+        sound[f"{ENUM}\\{SLOT}"] = {**keys[f"{ENUM}\\{SLOT}"], "ConfigFlags": dword(0)}
+    sets = {number: keys if number == broken else sound for number in (1, 2)}
+    with nt5_facts(sets, default=2) as facts:
+        assert outcome(facts) == (STOPS, {kinds.CONTROL_SET})
+        for change in repair(facts):
+            change.apply(opened(facts))
+        assert outcome(facts) == (Outcome.BOOTS, set())
+        assert facts.system.has_key(rf"ControlSet00{broken}\Services\partmgr")
+        if what == "disabled device":
+            assert facts.number(rf"ControlSet00{broken}\{ENUM}\{SLOT}", "ConfigFlags") == 0
