@@ -330,6 +330,21 @@ def test_image_without_its_name_is_explained(image: MakeImage) -> None:
     assert json.loads(again.stdout)["carried_through"] is False
 
 
+def test_rehearsal_beside_a_run_or_what_was_left_of_one(image: MakeImage) -> None:
+    path = image(image_format="raw")
+    overlay = path.with_name(".guest.raw.offline-mig-overlay")
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", path, overlay]
+    subprocess.run(command, check=True)
+    for arguments in (["repair", path, "--dry-run"], ["undo", path, "--journal", path]):
+        run = offline_mig(*arguments)
+        assert "qemu-img commit" not in run.stderr
+    refused = offline_mig("repair", path, "--dry-run")
+    assert refused.returncode == 8
+    assert f"offline-mig recover {path}" in refused.stderr
+    assert offline_mig("recover", path).returncode == 0
+    assert not overlay.exists()
+
+
 @pytest.mark.appliance
 def test_with_the_appliance(image: MakeImage, tmp_path: Path) -> None:
     path = image(image_format="raw")

@@ -72,6 +72,9 @@ def test_the_efi_system_partition_beside_the_system_volume(
             loader = on_partition(0, esp, "/EFI/BOOT/BOOTX64.EFI")
             assert joined.resolve(loader) == "1:1:/EFI/Boot/bootx64.efi"
             assert joined.exists("/Windows/System32/ntoskrnl.exe")
+            for nowhere in ("1:9:/x", "2:1:/x", "1:9:boot sector", "3:first sector"):
+                assert not joined.exists(nowhere)
+                assert joined.resolve(nowhere) is None
             # The system volume by its own name is the one that is mounted.
             named = on_partition(*place, "/Windows/System32/ntoskrnl.exe")
             assert joined.read(named) == joined.read("/Windows/System32/ntoskrnl.exe")

@@ -18,13 +18,14 @@ from fixtures.agents import write_msi as write_installer
 from fixtures.edited_hives import edited
 from fixtures.guest_spec import GuestKind, GuestSpec, RealHives, Variant
 from fixtures.memory_volume import MemoryVolume
+from fixtures.undone import undo
 from fixtures.windows_tree import system_volume
 from offline_mig.agents.source import AgentSource, open_agent_source
 from offline_mig.conversion.agent_choice import ChosenAgents, choose_and_plan_agents
 from offline_mig.surgery.agents import Placement
 from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.facts import GuestFacts, examine
-from offline_mig.surgery.operation import apply_plan, undo_plan, verify_plan
+from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.targets.devices import Graphics
 from offline_mig.windows.hive import Hive, HiveName
@@ -150,11 +151,8 @@ def test_applied_verified_kept_the_next_time_and_undone(spec: GuestSpec, tmp_pat
     assert [placed.placement for placed in again.chosen.plan.placed] == [Placement.KEPT] * 2
     assert len(again.plan) == 0
 
-    undo_plan(journal, guest.volume, guest.facts.hive_files, tmp_path)
-    hives = set(guest.facts.hive_files.values())
-    assert {p: c for p, c in guest.volume.files.items() if p not in hives} == {
-        p: c for p, c in before.items() if p not in hives
-    }
+    undo(journal, guest.volume, before, guest.facts)
+    assert guest.volume.files == before
     assert guest.volume.directories == directories
     system = guest.volume.read(guest.facts.hive_files[HiveName.SYSTEM])
     (tmp_path / "undone").write_bytes(system)

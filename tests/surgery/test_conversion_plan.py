@@ -14,6 +14,7 @@ import pytest
 from fixtures import real_hives
 from fixtures.guest_spec import GuestKind, GuestSpec, RealHives, Variant
 from fixtures.memory_volume import MemoryVolume
+from fixtures.undone import undo
 from fixtures.windows_tree import system_volume
 from offline_mig.conversion.driver_choice import choose_drivers, open_sources
 from offline_mig.errors import GuestRefusedError, NoDriverError, VerificationError
@@ -21,7 +22,7 @@ from offline_mig.surgery.changes import OpenGuest, WriteFile
 from offline_mig.surgery.conversion_plan import missing_files, plan_conversion
 from offline_mig.surgery.driver_cabinet import take_from_cabinets
 from offline_mig.surgery.facts import GuestFacts, examine
-from offline_mig.surgery.operation import apply_plan, undo_plan, verify_plan
+from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.windows.hive import Hive, HiveName
 from offline_mig.windows.registry import RegistryValue
@@ -133,12 +134,9 @@ def test_applied_verified_idempotent_and_undone(
         if path.casefold() not in written:
             assert files_before[path] == content
 
-    undo_plan(journal, guest.volume, guest.facts.hive_files, tmp_path)
+    undo(journal, guest.volume, files_before, guest.facts)
     assert guest.contents() == contents_before
-    hives = set(guest.facts.hive_files.values())
-    assert {p: c for p, c in guest.volume.files.items() if p not in hives} == {
-        p: c for p, c in files_before.items() if p not in hives
-    }
+    assert guest.volume.files == files_before
     assert guest.volume.directories == directories_before
 
 

@@ -22,6 +22,7 @@ from fixtures.catalogue import (
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.hive_logs import LATER, PENDING, based, numbers
 from fixtures.memory_volume import MemoryVolume
+from fixtures.undone import undo
 from fixtures.windows_tree import system_volume
 from offline_mig.conversion.driver_choice import choose_drivers, open_sources
 from offline_mig.errors import GuestRefusedError, VerificationError
@@ -29,7 +30,7 @@ from offline_mig.surgery.changes import OpenGuest, ReplayLogs
 from offline_mig.surgery.conversion_plan import missing_files, plan_conversion
 from offline_mig.surgery.driver_cabinet import take_from_cabinets
 from offline_mig.surgery.facts import GuestFacts, examine
-from offline_mig.surgery.operation import apply_plan, undo_plan, verify_plan
+from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import diff_lines, journal_record, plan_record
 from offline_mig.windows.base_block import read_base_block
@@ -146,7 +147,7 @@ def test_replayed_edited_and_undone(dirty: Callable[[GuestSpec], Dirty], spec: G
     again = examine(guest.volume, guest.facts.root, guest.scratch)
     assert not again.replays
 
-    undo_plan(journal, guest.volume, guest.facts.hive_files, guest.scratch)
+    undo(journal, guest.volume, before, guest.facts)
     assert guest.volume.files[guest.system] == before[guest.system]
     assert {path: guest.volume.files[path] for path in logs} == logs
     # And so a second attempt finds what the first one found.

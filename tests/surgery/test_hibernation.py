@@ -16,10 +16,11 @@ from fixtures.catalogue import (
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.hiberfil import new_header
 from fixtures.memory_volume import MemoryVolume
+from fixtures.undone import undo
 from fixtures.windows_tree import system_volume
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.hibernation import named_session, plan_discard
-from offline_mig.surgery.operation import apply_plan, undo_plan, verify_plan
+from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import change_record, journal_record
 from offline_mig.windows.hibernation import Certainty, Hibernation, Session
@@ -87,5 +88,5 @@ def test_session_is_given_up_and_stays_so(tmp_path: Path) -> None:
     assert entry["before"] == {"kept": False}
     (change,) = plan
     assert change_record(change)["session"] == "hibernation"
-    undo_plan(journal, volume, facts.hive_files, tmp_path)
+    undo(journal, volume, before, facts)
     assert volume.files == before

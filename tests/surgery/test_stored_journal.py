@@ -229,6 +229,20 @@ def test_paths_stay_inside_the_volume(path: str) -> None:
         parse_journal(json.dumps(record).encode(), "it")
 
 
+def test_sectors_are_whole_and_no_hives() -> None:
+    record = example()
+    record["hives"]["SYSTEM"]["path"] = "1:1:boot sector"
+    with pytest.raises(SourceUnreadableError, match="no file's"):
+        parse_journal(json.dumps(record).encode(), "it")
+    for content in (b"short", b"x" * 1024, None):
+        record = example()
+        record["changes"][4]["path"] = "1:first sector"
+        encoded = None if content is None else base64.b64encode(content).decode()
+        record["changes"][4]["before"] = {"content": encoded, "created_directories": []}
+        with pytest.raises(SourceUnreadableError, match=r"changes\[4\].*a whole sector"):
+            parse_journal(json.dumps(record).encode(), "it")
+
+
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_no_journal(data: bytes) -> None:
     with pytest.raises(SourceUnreadableError):

@@ -88,16 +88,6 @@ class SetValue:
         old = hive.value(self.key, self.name)
         return ValueBefore(old, hive.set_value(self.key, self.name, self.value))
 
-    def undo(self, guest: OpenGuest, before: ValueBefore) -> None:
-        """Put back what was there."""
-        hive = guest.hives[self.hive]
-        if before.created_key is not None:
-            hive.delete_key(before.created_key)
-        elif before.value is None:
-            hive.delete_value(self.key, self.name)
-        else:
-            hive.set_value(self.key, self.name, before.value)
-
 
 @dataclass(frozen=True, slots=True)
 class CreateKey:
@@ -119,11 +109,6 @@ class CreateKey:
     def apply(self, guest: OpenGuest) -> ValueBefore:
         """Make it so; returns what was there."""
         return ValueBefore(None, guest.hives[self.hive].create_key(self.key))
-
-    def undo(self, guest: OpenGuest, before: ValueBefore) -> None:
-        """Put back what was there."""
-        if before.created_key is not None:
-            guest.hives[self.hive].delete_key(before.created_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +132,6 @@ class DeleteKey:
         old = self.before(guest)
         guest.hives[self.hive].delete_key(self.key)
         return old
-
-    def undo(self, guest: OpenGuest, before: KeyBefore) -> None:
-        """Put back what was there."""
-        if before.tree is not None:
-            guest.hives[self.hive].restore(self.key.rpartition("\\")[0], before.tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +178,6 @@ class WriteFile:
         guest.files.write(self.path, self.content)
         return FileBefore(old.content, tuple(created))
 
-    def undo(self, guest: OpenGuest, before: FileBefore) -> None:
-        """Put back what was there."""
-        if before.content is not None:
-            guest.files.write(self.path, before.content)
-            return
-        guest.files.delete(self.path)
-        for directory in reversed(before.created_directories):
-            guest.files.delete(directory)
-
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
@@ -250,10 +221,6 @@ class ReplayLogs:
         """Keep what was there: the open hive is the one with its logs applied."""
         return self.before(guest)
 
-    def undo(self, guest: OpenGuest, before: HiveFileBefore) -> None:
-        """Put back what was there, to the byte: the logs beside it fit it again."""
-        guest.files.write(self.path, before.content)
-
 
 @dataclass(frozen=True, slots=True)
 class DiscardSession:
@@ -279,9 +246,6 @@ class DiscardSession:
         if not self.is_done(guest):
             guest.files.delete(HIBERFIL)
         return SessionBefore()
-
-    def undo(self, guest: OpenGuest, before: SessionBefore) -> None:
-        """Leave it so: Windows makes an empty file at its next start, and the session is gone."""
 
 
 RegistryChange = SetValue | CreateKey | DeleteKey

@@ -12,17 +12,7 @@ from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.changes import (
     Before,
     Change,
-    CreateKey,
-    DeleteKey,
-    DiscardSession,
-    FileBefore,
-    HiveFileBefore,
-    KeyBefore,
     OpenGuest,
-    ReplayLogs,
-    SessionBefore,
-    SetValue,
-    ValueBefore,
     WriteFile,
     subject,
 )
@@ -73,35 +63,6 @@ def apply_plan(
     journal = Journal(tuple(JournalEntry(change, change.apply(guest)) for change in ordered))
     _write_back(guest, touched, hive_files, scratch)
     return journal
-
-
-def undo_plan(
-    journal: Journal, volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path
-) -> None:
-    """Put back everything that ``journal`` says, last change first."""
-    guest = OpenGuest(volume, _open_hives(volume, hive_files, scratch, writable=True))
-    touched, restored = set(), []
-    for entry in reversed(journal.entries):
-        match entry:
-            case JournalEntry(SetValue() | CreateKey() as change, ValueBefore() as before):
-                change.undo(guest, before)
-                touched.add(change.hive)
-            case JournalEntry(DeleteKey() as change, KeyBefore() as before):
-                change.undo(guest, before)
-                touched.add(change.hive)
-            case JournalEntry(WriteFile() as change, FileBefore() as before):
-                change.undo(guest, before)
-            case JournalEntry(DiscardSession() as change, SessionBefore() as before):
-                change.undo(guest, before)
-            case JournalEntry(ReplayLogs() as change, HiveFileBefore() as before):
-                restored.append((change, before))
-            case _:
-                raise TypeError(f"the journal pairs {entry.change} with {entry.before}")
-    # What was dirty comes back to the byte, with all that was edited in it.
-    touched -= {change.hive for change, _ in restored}
-    _write_back(guest, touched, hive_files, scratch)
-    for change, before in restored:
-        change.undo(guest, before)
 
 
 def verify_plan(
