@@ -119,11 +119,11 @@ def test_killed_while_results_are_made(
     assert tree_state(guest.folder) == before
     assert wait_for_no_processes(tmp_path) == []
     # A run that was quicker than the signal has published everything; else nothing is visible,
-    # or what is visible is whole and the domain, which comes last, is not among it.
+    # or what is visible is whole and the report, which comes last, is not among it.
     names = visible(output)
     for disk in output.glob("*.qcow2"):
         subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", disk], check=True)
-    assert "Old Box.xml" not in names or len(names) == 3
+    assert "Old Box.report.json" not in names or len(names) == 3
     again = offline_mig("convert", guest.vmx, "--drivers", drivers_dir, "-o", output, "--overwrite")
     assert again.returncode == 0, again.stderr
     assert len(list(output.iterdir())) == 3

@@ -9,7 +9,7 @@ import pytest
 from offline_mig.conversion.workspace import open_workspace
 from offline_mig.errors import OutputRefusedError
 
-NAMES = ("guest-disk1.qcow2", "guest-disk2.qcow2", "guest.report.json", "guest.xml")
+NAMES = ("guest-disk1.qcow2", "guest-disk2.qcow2", "guest.xml", "guest.report.json")
 
 
 def put(folder: Path, text: str, names: tuple[str, ...] = NAMES) -> None:
@@ -73,3 +73,22 @@ def test_a_run_killed_after_publishing_leaves_the_new_results(tmp_path: Path) ->
         pass
     assert contents(tmp_path) == {name: f"new {name}" for name in NAMES}
     assert not killed.exists()
+
+
+def test_earlier_results_of_other_targets_go_with_their_disks(tmp_path: Path) -> None:
+    put(tmp_path, "old")
+    names = (*NAMES[:2], "guest.qemu.sh", NAMES[-1])
+    with open_workspace(tmp_path, "guest") as workspace:
+        put(workspace.folder, "new", names)
+        workspace.publish(names, (*NAMES[:-1], "guest.qemu.sh", NAMES[-1]))
+    assert contents(tmp_path) == {name: f"new {name}" for name in names}
+
+
+def test_a_program_can_be_run_by_whoever_may_read_it(tmp_path: Path) -> None:
+    with open_workspace(tmp_path, "guest") as workspace:
+        workspace.write("guest.qemu.sh", "#!/bin/sh\n", executable=True)
+        workspace.write("guest.xml", "<domain/>\n")
+        plain = (workspace.folder / "guest.xml").stat().st_mode
+        program = (workspace.folder / "guest.qemu.sh").stat().st_mode
+    assert not plain & 0o111
+    assert program & 0o777 == plain & 0o777 | (plain & 0o444) >> 2

@@ -210,7 +210,7 @@ def test_serial_number_is_cut_where_qemu_would_cut_it(bus: DiskBus, length: int)
 
 def test_relative_disk_path_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="absolute"):
-        TargetDisk(Path("disk.raw"), DiskFormat.RAW)
+        TargetDisk(Path("disk.raw"), DiskFormat.RAW, 1)
 
 
 def test_cdrom_drives_take_names_that_are_free() -> None:

@@ -35,7 +35,8 @@ from offline_mig.errors import HostNotReadyError
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.record import plan_record
 from offline_mig.targets.devices import DiskBus, MachineType
-from offline_mig.targets.options import TargetOptions
+from offline_mig.targets.documents import TargetDocument
+from offline_mig.targets.options import TargetKind, TargetOptions
 
 _EPILOG = """\b
 Exit codes:
@@ -139,6 +140,15 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
     show_default=True,
     help="Format of the converted disks.",
 )
+@click.option(
+    "--target",
+    "targets",
+    type=click.Choice([kind.value for kind in TargetKind]),
+    multiple=True,
+    default=[TargetKind.LIBVIRT.value],
+    show_default=True,
+    help="What the machine is written down for; may be given several times.",
+)
 @click.option("--name", help="Name of the converted guest. [default: the machine's own]")
 @click.option(
     "--allow-unsigned", is_flag=True, help="Let a boot driver without a good signature through."
@@ -168,7 +178,11 @@ def inspect(source: Path, system_partition: str | None, engine: str, as_json: bo
     help="What the disks hang on.",
 )
 @click.option("--network", default="default", show_default=True, help="libvirt network.")
-@click.option("--bridge", help="Bridge of the host, instead of a libvirt network.")
+@click.option(
+    "--bridge",
+    help="Bridge of the host, instead of a libvirt network; on KubeVirt a "
+    "NetworkAttachmentDefinition.",
+)
 @click.option(
     "--resolution",
     metavar="WIDTHxHEIGHT",
@@ -185,6 +199,7 @@ def convert_command(
     output: Path | None,
     dry_run: bool,
     image_format: str,
+    targets: tuple[str, ...],
     name: str | None,
     allow_unsigned: bool,
     discard_hibernation: bool,
@@ -222,6 +237,7 @@ def convert_command(
         checksum=checksum,
         trim=trim,
         system_partition=system_partition,
+        targets=tuple(TargetKind(kind) for kind in dict.fromkeys(targets)),
         target=TargetOptions(
             machine_type=MachineType(machine_type) if machine_type else None,
             disk_bus=DiskBus(bus),
@@ -268,7 +284,8 @@ def _rehearsal_record(rehearsal: Rehearsal) -> dict[str, Any]:
         "plan": plan_record(proposal.pending),
         "wanted": plan_record(proposal.wanted),
         "target": plain(rehearsal.target),
-        "domain": rehearsal.domain,
+        "domain": next((d.text for d in rehearsal.documents if _is_domain(d)), None),
+        "documents": plain(rehearsal.documents),
         "notes": list(rehearsal.notes),
     }
 
@@ -277,11 +294,19 @@ def _conversion_record(done: Conversion) -> dict[str, Any]:
     report = json.loads(report_json(done.report))
     return {
         "schema": "offline-mig/convert/1",
-        "domain": str(done.domain),
+        "domain": next((str(done.folder / d.name) for d in done.documents if _is_domain(d)), None),
+        "documents": [
+            {"kind": document.kind.value, "file": str(done.folder / document.name)}
+            for document in done.documents
+        ],
         "disks": [str(path) for path in done.disks],
         "report_file": str(done.report_file),
         "report": report,
     }
+
+
+def _is_domain(document: TargetDocument) -> bool:
+    return document.kind is TargetKind.LIBVIRT
 
 
 def _print_json(record: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from offline_mig.surgery.agents import Placement
 from offline_mig.surgery.changes import DiscardSession, ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
+from offline_mig.targets.documents import next_commands
 from offline_mig.windows.version import WindowsVersion
 
 _LABEL_WIDTH = 15
@@ -98,8 +98,10 @@ def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
     else:
         click.echo("Nothing would be changed: the guest has all of it already.")
     click.echo()
-    click.echo("The domain would be:")
-    click.echo(rehearsal.domain.rstrip())
+    for document in rehearsal.documents:
+        click.echo(f"{document.name} would be ({document.title}):")
+        click.echo(document.text.rstrip())
+        click.echo()
     show_notes(rehearsal.notes)
     click.echo()
     click.echo(f"To do it: {command}")
@@ -133,14 +135,15 @@ def show_conversion(done: Conversion) -> None:
     for number, disk in enumerate(done.disks):
         used = disk.stat().st_blocks * 512
         _row("results" if number == 0 else "", f"{disk} ({_size(used)} on disk)")
-    _row("", f"{done.domain} (libvirt domain)")
+    for document in done.documents:
+        _row("", f"{done.folder / document.name} ({document.title})")
     _row("", f"{done.report_file} (everything that was found and done)")
     _row("took", f"{sum(report.seconds.values()):.0f} s")
     show_notes(report.notes)
     click.echo()
     click.echo("Next:")
-    name = shlex.quote(report.target.name)
-    click.echo(f"  virsh define {shlex.quote(str(done.domain))} && virsh start {name}")
+    for command in next_commands(report.target, done.folder, done.documents):
+        click.echo(f"  {command}")
 
 
 def windows_name(version: WindowsVersion) -> str:

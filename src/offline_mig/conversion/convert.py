@@ -44,9 +44,11 @@ from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.facts import examine
 from offline_mig.surgery.operation import Journal, apply_plan, require_done, verify_plan
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.targets.documents import TargetDocument, document_names, target_documents
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
 from offline_mig.targets.identity import FALLBACK_NAME, machine_name
-from offline_mig.targets.libvirt import domain_xml
+from offline_mig.targets.limits import target_limits
+from offline_mig.targets.options import TargetKind
 
 #: Bytes that the overlay and qcow2 metadata may take beside the converted disk.
 _OVERLAY_ALLOWANCE = 128 * 1024 * 1024
@@ -61,15 +63,19 @@ class Rehearsal:
     volume: SystemVolume
     proposal: Proposal
     target: TargetMachine
-    domain: str
+    documents: tuple[TargetDocument, ...]
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The outcome of a conversion: the published files and the report about them."""
+    """The outcome of a conversion: the published files and the report about them.
 
-    domain: Path
+    ``documents`` are named as in ``folder``.
+    """
+
+    folder: Path
+    documents: tuple[TargetDocument, ...]
     disks: tuple[Path, ...]
     report_file: Path
     report: Report
@@ -96,11 +102,15 @@ def rehearse(
         proposal = propose(disks, layout, volume, machine, media, agents, options)
         notes = (*disks.notes, *found_notes(machine, volume, proposal))
     names = disk_names(machine, options.format)
-    files = [options.output.absolute() / name for name in names]
+    output = options.output.absolute()
+    files = [
+        (output / name, qemu_img.info(disk.image.path, disk.image.format).virtual_size)
+        for name, disk in zip(names, machine.disks, strict=True)
+    ]
     target = _plan_target(machine, volume, proposal, files, options)
-    return Rehearsal(
-        machine, layout, volume, proposal, target, domain_xml(target), (*notes, *target.notes)
-    )
+    documents = target_documents(target, machine.name, options.targets)
+    notes = (*notes, *_target_notes(target, options))
+    return Rehearsal(machine, layout, volume, proposal, target, documents, notes)
 
 
 def convert(
@@ -119,13 +129,15 @@ def convert(
         agents = open_agent_sources(options.agents)
         output = absolute_output(options.output)
         names = disk_names(machine, options.format)
-        domain_name, report_name = f"{machine.name}.xml", f"{machine.name}.report.json"
+        report_name = f"{machine.name}.report.json"
+        # Those of other targets would go with other disks, once these are replaced.
+        every_name = (*names, *document_names(machine.name, tuple(TargetKind)), report_name)
         files = [path for disk in machine.disks for path in disk.image.files]
         if machine.source not in files and machine.source.is_file():
             files.append(machine.source)
         refuse_existing(
             output,
-            [*names, report_name, domain_name],
+            every_name,
             [*files, *(p for p in (*options.drivers, *options.agents) if p.is_file())],
             overwrite=options.overwrite,
         )
@@ -161,10 +173,13 @@ def convert(
                 machine = with_found_firmware(machine, layout)
                 proposal = propose(disks, layout, volume, machine, media, agents, options)
                 # A wish that the target cannot meet must not surface after the long copy.
-                target = _plan_target(
-                    machine, volume, proposal, [output / name for name in names], options
-                )
-                domain = domain_xml(target)
+                placed = [
+                    (output / name, qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size)
+                    for name, job in zip(names, jobs, strict=True)
+                ]
+                target = _plan_target(machine, volume, proposal, placed, options)
+                target_notes = _target_notes(target, options)
+                documents = target_documents(target, machine.name, options.targets)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
                 journal, verdict = _operate(
@@ -187,7 +202,10 @@ def convert(
             if engine.quick:
                 _verify_results(engine, jobs, layout, volume, proposal)
             require_unchanged(before, checksum=options.checksum)
-        (workspace.folder / domain_name).write_text(domain, encoding="utf-8")
+        for document in documents:
+            workspace.write(document.name, document.text, executable=document.executable)
+        # The report comes last: whoever waits for it finds everything else in place.
+        published = (*names, *(document.name for document in documents), report_name)
         report = Report(
             machine=machine,
             layout=layout,
@@ -200,22 +218,21 @@ def convert(
             journal=journal,
             verdict=verdict,
             options=options,
-            published=(*names, report_name, domain_name),
+            published=published,
             target=target,
             source_files=before,
             disk_sha256=tuple(
                 file_sha256(workspace.folder / name) if options.checksum else None for name in names
             ),
             seconds=dict(watch.seconds),
-            notes=(*notes, *target.notes),
+            notes=(*notes, *target_notes),
             engine=engine.name,
             engine_notes=engine_notes,
             free_space_left_out=left_out,
         )
-        (workspace.folder / report_name).write_text(report_json(report), encoding="utf-8")
-        # The domain comes last: whoever waits for it finds everything else in place.
-        published = workspace.publish([*names, report_name, domain_name])
-    return Conversion(published[-1], published[: len(names)], published[-2], report)
+        workspace.write(report_name, report_json(report))
+        files = list(workspace.publish(published, every_name))
+    return Conversion(output, documents, tuple(files[: len(names)]), files[-1], report)
 
 
 def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
@@ -333,12 +350,13 @@ def _plan_target(
     machine: Machine,
     volume: SystemVolume,
     proposal: Proposal,
-    files: list[Path],
+    files: list[tuple[Path, int]],
     options: ConvertOptions,
 ) -> TargetMachine:
+    """Decide on the machine; ``files`` are its disks and their sizes in bytes."""
     disks = [
-        TargetDisk(path.absolute(), options.format, boot=number == volume.disk)
-        for number, path in enumerate(files)
+        TargetDisk(path, options.format, size, boot=number == volume.disk)
+        for number, (path, size) in enumerate(files)
     ]
     return plan_hardware(
         machine,
@@ -348,3 +366,9 @@ def _plan_target(
         realtime_is_universal=proposal.facts.realtime_is_universal,
         drivers=proposal.drivers.in_place,
     )
+
+
+def _target_notes(target: TargetMachine, options: ConvertOptions) -> tuple[str, ...]:
+    """Return what the user should know of the machine, whatever runs it and for each target."""
+    limits = (limit for kind in options.targets for limit in target_limits(target, kind))
+    return (*target.notes, *limits)

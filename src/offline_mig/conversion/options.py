@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_mig.machine import DiskFormat
-from offline_mig.targets.hardware import TargetOptions
+from offline_mig.targets.options import TargetKind, TargetOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class ConvertOptions:
     1, for guests with several Windows. ``checksum`` hashes the source before and after and the
     converted disks, which reads them once more each. ``name`` replaces the machine's own.
     ``discard_hibernation`` gives a session in the guest's hiberfil.sys up. ``trim`` leaves out
-    what is free on the guest's volumes, deleted files with it.
+    what is free on the guest's volumes, deleted files with it. ``targets`` are what the machine is
+    written down for.
     """
 
     output: Path
@@ -31,4 +32,5 @@ class ConvertOptions:
     checksum: bool = False
     trim: bool = True
     system_partition: str | None = None
+    targets: tuple[TargetKind, ...] = (TargetKind.LIBVIRT,)
     target: TargetOptions = field(default_factory=TargetOptions)

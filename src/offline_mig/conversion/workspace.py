@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,12 +30,22 @@ class Workspace:
     folder: Path
     output: Path
 
-    def publish(self, names: Sequence[str]) -> tuple[Path, ...]:
+    def write(self, name: str, text: str, *, executable: bool = False) -> None:
+        """Make a file. Programs may be run by whoever may read them."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        if executable:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | (mode & 0o444) >> 2)
+
+    def publish(self, names: Sequence[str], earlier: Sequence[str] = ()) -> tuple[Path, ...]:
         """Give finished files their final names in the output folder, in the given order.
 
-        Each is on stable storage before it appears. Of earlier results the last named goes
-        first: the domain, so that none is ever seen beside a disk that is not its own. All of
-        them are put back when one of the new cannot take its place. Raises OutputRefusedError.
+        Each is on stable storage before it appears. ``earlier`` are all names that earlier
+        results may have, in their order; by default those of the new. Of earlier results the last
+        named goes first: the report, then what names the disks, so that nothing is ever seen
+        beside a disk that is not its own. All of them are put back when one of the new cannot
+        take its place. Raises OutputRefusedError.
         """
         replaced = self.folder / _REPLACED
         published: list[str] = []
@@ -42,7 +53,7 @@ class Workspace:
             for name in names:
                 _sync(self.folder / name)
             replaced.mkdir()
-            for name in reversed(names):
+            for name in reversed(earlier or names):
                 if os.path.lexists(self.output / name):
                     (self.output / name).replace(replaced / name)
             for name in names:
@@ -140,14 +151,14 @@ def open_workspace(output: Path, stem: str) -> Iterator[Workspace]:
             ) from error
         try:
             try:
-                _put_back(folder, output, f"{stem}.xml")
+                _put_back(folder, output, f"{stem}.report.json")
                 _empty(folder)
             except OSError as error:
                 raise output_refused(error, output) from error
             yield Workspace(folder, output)
         finally:
             # Earlier results that could not be put back are not for this run to delete.
-            if not _waiting(folder, output, f"{stem}.xml"):
+            if not _waiting(folder, output, f"{stem}.report.json"):
                 shutil.rmtree(folder, ignore_errors=True)
             for path in made:
                 with suppress(OSError):
@@ -181,20 +192,20 @@ def _identity(path: Path) -> tuple[int, int]:
     return (status.st_dev, status.st_ino)
 
 
-def _waiting(folder: Path, output: Path, domain: str) -> list[Path]:
+def _waiting(folder: Path, output: Path, report: str) -> list[Path]:
     """Return earlier results that were moved aside and whose successors are not all in place.
 
-    The domain is the last to be published: once it is there the new results are whole.
+    The report is the last to be published: once it is there the new results are whole.
     """
     replaced = folder / _REPLACED
-    if (output / domain).exists() or replaced.is_symlink() or not replaced.is_dir():
+    if (output / report).exists() or replaced.is_symlink() or not replaced.is_dir():
         return []
-    # The domain last here, too.
-    return sorted(replaced.iterdir(), key=lambda path: path.name == domain)
+    # The report last here, too.
+    return sorted(replaced.iterdir(), key=lambda path: path.name == report)
 
 
-def _put_back(folder: Path, output: Path, domain: str) -> None:
-    for path in _waiting(folder, output, domain):
+def _put_back(folder: Path, output: Path, report: str) -> None:
+    for path in _waiting(folder, output, report):
         path.replace(output / path.name)
 
 

@@ -70,13 +70,15 @@ class SoundModel(StrEnum):
 class TargetDisk:
     """A converted disk image. ``path`` is absolute; ``format`` is what the file really is.
 
-    ``serial`` is the number that the guest shall see. ``boot`` marks the disk that Windows starts
-    from; where no disk is marked, the first one is meant. Raises ValueError for a relative path,
-    which would mean another file to every hypervisor.
+    ``size`` is what the guest sees of it, in bytes. ``serial`` is the number that the guest shall
+    see. ``boot`` marks the disk that Windows starts from; where no disk is marked, the first one
+    is meant. Raises ValueError for a relative path, which would mean another file to every
+    hypervisor.
     """
 
     path: Path
     format: DiskFormat
+    size: int
     serial: str | None = None
     boot: bool = False
 
@@ -87,10 +89,14 @@ class TargetDisk:
 
 @dataclass(frozen=True, slots=True)
 class DiskDevice:
-    """A disk in its place. ``target`` is the device name (vda), ``boot_order`` counts from 1."""
+    """A disk in its place. ``target`` is the device name (vda), ``boot_order`` counts from 1.
+
+    ``size`` is in bytes.
+    """
 
     path: Path
     format: DiskFormat
+    size: int
     target: str
     boot_order: int
     serial: str | None = None

@@ -76,8 +76,9 @@ class TargetMachine:
     (1AF4:1000 to 1005) although they would not by themselves. ``serial`` is a virtio-serial
     controller with the guest agent's channel and, under SPICE, that of vdagent. ``local_time``
     says that the clock keeps local time and not UTC. ``vmport`` is VMware's backdoor port, by
-    which remains of VMware Tools would take the machine for one of VMware's. ``notes`` are
-    sentences for the user about decisions that may surprise.
+    which remains of VMware Tools would take the machine for one of VMware's. ``tpm`` is an empty
+    TPM 2.0 where the target brings one along. ``notes`` are sentences for the user about
+    decisions that may surprise.
     """
 
     name: str
@@ -105,6 +106,7 @@ class TargetMachine:
     usb: UsbController
     sound: SoundModel | None
     vmport: bool = False
+    tpm: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -154,6 +156,7 @@ def plan_hardware(
         video=_video(windows, options, drivers, notes),
         usb=_usb(windows),
         sound=_sound(machine, machine_type, notes, nt5=nt5),
+        tpm=_tpm(machine, windows),
         notes=tuple(notes),
     )
 
@@ -257,6 +260,14 @@ def _secure_boot(
             "Secure Boot is on, as in the source: Windows loads only drivers that Microsoft signed."
         )
     return machine.secure_boot
+
+
+def _tpm(machine: Machine, windows: WindowsVersion) -> bool:
+    """Decide on a TPM: Windows 11 alone asks for one, and starts without it all the same.
+
+    What was sealed in the source's TPM is not to be had, so a new one is an empty one.
+    """
+    return machine.firmware is Firmware.UEFI and windows.release == "w11"
 
 
 def _transitional(

@@ -11,6 +11,9 @@ FALLBACK_NAME = "windows"
 #: Hypervisors make file names of the machine's name, with endings such as "_VARS.fd.new" and
 #: directories of their own; file systems take 255 bytes.
 _NAME_BYTES = 200
+#: RFC 1035, section 2.3.4.
+_LABEL_LENGTH = 63
+_NOT_LABEL = re.compile(r"[^a-z0-9]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 #: libvirt's schema allows no more than this in a serial number (domaincommon.rng, diskSerial).
 _SERIAL_EXCLUDED = re.compile(r"[^A-Za-z0-9_.+\- ]")
@@ -25,6 +28,16 @@ def machine_name(text: str) -> str:
     name = "".join("-" if _is_unfit(character) else character for character in text)
     name = name.encode()[:_NAME_BYTES].decode(errors="ignore").strip()
     return name if name.strip(".-") else FALLBACK_NAME
+
+
+def dns_label(text: str) -> str:
+    """Return a name that is a label of the DNS (RFC 1123), as Kubernetes and Proxmox VE ask for.
+
+    Letters lose their accents and become small, whatever else there is becomes hyphens.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    label = _NOT_LABEL.sub("-", plain)[:_LABEL_LENGTH].strip("-")
+    return label or FALLBACK_NAME
 
 
 def machine_uuid(text: str | None) -> str | None:

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from offline_mig.targets.devices import DiskBus, Graphics, MachineType
+
+
+class TargetKind(StrEnum):
+    """What a machine is written down for."""
+
+    LIBVIRT = "libvirt"
+    PROXMOX = "proxmox"
+    KUBEVIRT = "kubevirt"
+    QEMU = "qemu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def plan_disks(
             )
         order = 1 if index == boot else index + 1 + (index < boot)
         target = device_name(prefix, index)
-        devices.append(DiskDevice(disk.path, disk.format, target, order, serial))
+        devices.append(DiskDevice(disk.path, disk.format, disk.size, target, order, serial))
     return tuple(devices)
 
 
