@@ -319,3 +319,9 @@ def test_a_screen_beyond_the_video_memory_is_told() -> None:
 
     assert told(20000, 20000)
     assert not told(3840, 2160)
+
+
+def test_windows_11_alone_has_a_tpm_and_under_uefi_only() -> None:
+    assert {name for name, sample in SAMPLES.items() if sample.plan().tpm} == {
+        "11-uefi-secure-boot"
+    }

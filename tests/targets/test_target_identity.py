@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_mig.targets.identity import disk_serial, machine_name, machine_uuid, unicast_mac
+from offline_mig.targets.identity import (
+    disk_serial,
+    dns_label,
+    machine_name,
+    machine_uuid,
+    unicast_mac,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +83,25 @@ def test_unicast_mac(text: str | None, mac: str | None) -> None:
 )
 def test_disk_serial(text: str | None, serial: str | None) -> None:
     assert disk_serial(text, 11) == serial
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Windows XP", "windows-xp"),
+        ("B\u00fcro & Lager", "buro-lager"),
+        ("-a.b_c-", "a-b-c"),
+        ("\u30b5\u30fc\u30d0", "windows"),
+        ("", "windows"),
+        ("x" * 62 + " y", "x" * 62),
+    ],
+)
+def test_dns_label(text: str, label: str) -> None:
+    assert dns_label(text) == label
+
+
+@given(st.text())
+def test_dns_label_is_one_by_rfc_1123_and_stays_itself(text: str) -> None:
+    label = dns_label(text)
+    assert re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label)
+    assert dns_label(label) == label

@@ -79,7 +79,8 @@ def proxmox_conf(target: TargetMachine) -> str:
     settings = _settings(target) | {"boot": _boot(target)}
     for drive, disk in _drives(target):
         _require_sound(str(disk.path))
-        settings[drive] = f"{disk.path},format={disk.format}{_drive_options(disk)}"
+        # Without its name a path with an equals sign would be taken for another property.
+        settings[drive] = f"file={disk.path},format={disk.format}{_drive_options(disk)}"
     for index, nic in enumerate(target.nics):
         settings[f"net{index}"] = f"{_card(nic)},bridge={_bridge(nic) or DEFAULT_BRIDGE}"
     lines = [f"{key}: {value}" for key, value in sorted(settings.items())]

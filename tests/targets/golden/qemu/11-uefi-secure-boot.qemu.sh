@@ -1,0 +1,131 @@
+#!/bin/sh
+# Runs win11, converted by offline-mig, under QEMU. What is given to this script
+# is given to QEMU, after everything else. Environment variables:
+#   QEMU        the program (qemu-system-x86_64)
+#   ACCEL       kvm or tcg (kvm where it works)
+#   CPU         the processor, with its features
+#   MEMORY      in MiB
+#   DISK1       the first disk, DISK2 the second and so on
+#   NET1        what the first network card is on, as for -netdev, NET2 ...
+#   SPICE_PORT  on this host only (5930)
+#   VNC         number of the display, on this host only (0)
+#   AGENT       socket of the QEMU guest agent
+#   OVMF_CODE, OVMF_VARS  the firmware, and its empty variables
+#   VARS        this machine's own variables
+#   TPM         folder with the state of the TPM, 'none' for no TPM
+set -eu
+
+fail() {
+    printf '%s\n' "$0: $1" >&2
+    exit 1
+}
+# QEMU takes a comma for the end of a value, and two for one.
+escaped() {
+    printf '%s' "$1" | sed 's/,/,,/g'
+}
+here=$(CDPATH="" cd -- "$(dirname -- "$0")" && pwd)
+QEMU=${QEMU:-qemu-system-x86_64}
+command -v "$QEMU" >/dev/null || fail "$QEMU is missing: install QEMU, or name it with QEMU."
+MEMORY=${MEMORY:-8192}
+[ -n "${DISK1-}" ] || DISK1=$here/win11.qcow2
+[ -r "$DISK1" ] || fail "$DISK1 cannot be read: name it with DISK1."
+[ -n "${NET1-}" ] || NET1=user
+# For sockets, whose paths must be short.
+run=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/guest.XXXXXX")
+trap 'rm -rf -- "$run"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+[ -n "${AGENT-}" ] || AGENT=$run/agent.sock
+
+# A device node alone does not say that KVM works.
+if [ -z "${ACCEL-}" ]; then
+    ACCEL=tcg
+    if [ -w /dev/kvm ] && echo quit | "$QEMU" -machine q35 \
+        -accel kvm -cpu host -m 16 -S -nodefaults -display none -monitor stdio \
+        >/dev/null 2>&1
+    then
+        ACCEL=kvm
+    else
+        printf '%s\n' "$0: KVM does not work here; this will be slow." >&2
+    fi
+fi
+# The enlightenments are KVM's.
+if [ "$ACCEL" = kvm ]; then
+    CPU=${CPU:-host,migratable=on,hv-relaxed=on,hv-vapic=on,hv-spinlocks=8191,hv-vpindex=on,hv-runtime=on,hv-synic=on,hv-stimer=on,hv-frequencies=on,hv-tlbflush=on,hv-ipi=on,hv-time=on}
+    set -- -global kvm-pit.lost_tick_policy=delay "$@"
+else
+    CPU=${CPU:-max}
+fi
+
+# QXL and SPICE come and go together.
+if "$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"'; then
+    video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
+    set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \
+        -audiodev spice,id=sound -chardev spicevmc,id=vdagent,name=vdagent \
+        -device virtserialport,bus=serial.0,nr=2,chardev=vdagent,name=com.redhat.spice.0 "$@"
+else
+    video=VGA,vgamem_mb=32
+    set -- -vnc "127.0.0.1:${VNC:-0}" -audiodev none,id=sound "$@"
+fi
+
+# UEFI firmware with Secure Boot, where distributions put it.
+if [ -z "${OVMF_CODE-}" ] || [ -z "${OVMF_VARS-}" ]; then
+    OVMF_CODE=
+    for pair in \
+        /usr/share/OVMF/OVMF_CODE_4M.secboot.fd:/usr/share/OVMF/OVMF_VARS_4M.ms.fd \
+        /usr/share/OVMF/OVMF_CODE.secboot.fd:/usr/share/OVMF/OVMF_VARS.ms.fd \
+        /usr/share/edk2/ovmf/OVMF_CODE.secboot.fd:/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd \
+        /usr/share/qemu/ovmf-x86_64-smm-ms-code.bin:/usr/share/qemu/ovmf-x86_64-smm-ms-vars.bin
+    do
+        if [ -r "${pair%%:*}" ] && [ -r "${pair##*:}" ]; then
+            OVMF_CODE=${pair%%:*} OVMF_VARS=${pair##*:}
+            break
+        fi
+    done
+fi
+[ -n "$OVMF_CODE" ] || fail "no UEFI firmware with Secure Boot found: install the package ovmf or edk2-ovmf, or name its files with OVMF_CODE and OVMF_VARS."
+# The machine's own copy of the firmware's variables, made once.
+[ -n "${VARS-}" ] || VARS=$here/win11.vars.fd
+[ -e "$VARS" ] || cp -- "$OVMF_VARS" "$VARS"
+
+[ -n "${TPM-}" ] || TPM=$here/win11.tpm
+if [ "$TPM" != none ] && command -v swtpm >/dev/null; then
+    mkdir -p -- "$TPM"
+    swtpm socket --tpm2 --tpmstate "dir=$TPM" --ctrl "type=unixio,path=$run/tpm.sock" \
+        --terminate --daemon
+    set -- -chardev "socket,id=tpm,path=$(escaped "$run/tpm.sock")" \
+        -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 "$@"
+fi
+
+"$QEMU" \
+    -name guest=win11 \
+    -nodefaults -no-user-config -boot strict=on \
+    -machine q35,hpet=off,vmport=off,smm=on -accel "$ACCEL" -cpu "$CPU" \
+    -m "$MEMORY" -smp 4,sockets=1,cores=4,threads=1 \
+    -rtc base=localtime,driftfix=slew \
+    -global ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1 \
+    -uuid 564d0000-0000-4000-8000-00000000000c \
+    -drive "if=pflash,unit=0,format=raw,readonly=on,file=$(escaped "$OVMF_CODE")" \
+    -drive "if=pflash,unit=1,format=raw,file=$(escaped "$VARS")" \
+    -global driver=cfi.pflash01,property=secure,value=on \
+    -drive "if=none,id=disk1,format=qcow2,discard=unmap,file=$(escaped "$DISK1")" \
+    -netdev "$NET1,id=net1" \
+    -chardev "socket,id=agent,server=on,wait=off,path=$(escaped "$AGENT")" \
+    -object rng-random,id=random,filename=/dev/urandom \
+    -device "$video,bus=pcie.0,addr=0x1" \
+    -device pcie-root-port,id=port1,chassis=1,bus=pcie.0,addr=0x2.0x0,multifunction=on \
+    -device pcie-root-port,id=port2,chassis=2,bus=pcie.0,addr=0x2.0x1 \
+    -device pcie-root-port,id=port3,chassis=3,bus=pcie.0,addr=0x2.0x2 \
+    -device pcie-root-port,id=port4,chassis=4,bus=pcie.0,addr=0x2.0x3 \
+    -device pcie-root-port,id=port5,chassis=5,bus=pcie.0,addr=0x2.0x4 \
+    -device virtio-blk-pci,drive=disk1,bootindex=1,bus=port1 \
+    -device virtio-net-pci,netdev=net1,mac=00:0c:29:00:00:0d,bus=port2 \
+    -device virtio-serial-pci,id=serial,bus=port3 \
+    -device virtio-balloon-pci,bus=port4 \
+    -device virtio-rng-pci,rng=random,bus=port5 \
+    -device qemu-xhci,id=usb,p2=15,p3=15 \
+    -device usb-tablet,bus=usb.0 \
+    -device virtserialport,bus=serial.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0 \
+    -device ich9-intel-hda \
+    -device hda-duplex,audiodev=sound \
+    "$@"
