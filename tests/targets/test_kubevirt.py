@@ -21,7 +21,8 @@ from offline_mig.errors import NoDriverError, OutputRefusedError
 from offline_mig.machine import DiskFormat, Firmware, Nic
 from offline_mig.targets.hardware import DiskBus, TargetDisk, TargetOptions
 from offline_mig.targets.kubevirt import kubevirt_commands, kubevirt_yaml
-from offline_mig.targets.limits import TargetKind, target_limits
+from offline_mig.targets.limits import target_limits
+from offline_mig.targets.options import TargetKind
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 each_sample = pytest.mark.parametrize("name", SAMPLES)
@@ -50,7 +51,6 @@ def strict_schema(folder: Path, file: str) -> Document:
     for definition in definitions.values():
         if "properties" in definition:
             definition.setdefault("additionalProperties", False)
-    # Kubernetes' amounts are described as text, which is how they are written.
     return {"definitions": definitions}
 
 

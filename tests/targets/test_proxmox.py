@@ -18,7 +18,8 @@ from fixtures.target_strategies import samples
 from offline_mig.errors import OutputRefusedError
 from offline_mig.machine import DiskFormat
 from offline_mig.targets.hardware import DiskBus, TargetDisk, TargetOptions
-from offline_mig.targets.limits import TargetKind, target_limits
+from offline_mig.targets.limits import target_limits
+from offline_mig.targets.options import TargetKind
 from offline_mig.targets.proxmox import proxmox_conf, proxmox_script
 
 each_sample = pytest.mark.parametrize("name", SAMPLES)

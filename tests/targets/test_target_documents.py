@@ -9,7 +9,8 @@ import pytest
 
 from fixtures.target_machines import SAMPLES
 from offline_mig.targets.documents import document_names, next_commands, target_documents
-from offline_mig.targets.limits import TargetKind, target_limits
+from offline_mig.targets.limits import target_limits
+from offline_mig.targets.options import TargetKind
 
 
 def test_every_target_gets_its_files() -> None:
