@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.target_machines import SAMPLES
 from offline_mig.targets.documents import document_names, next_commands, target_documents
-from offline_mig.targets.limits import target_limits
+from offline_mig.targets.limits import has_modern_ids, target_limits
 from offline_mig.targets.options import TargetKind
 
 
@@ -66,3 +66,18 @@ def test_departures_are_told(kind: TargetKind, name: str, words: str) -> None:
 def test_nothing_is_told_where_nothing_departs() -> None:
     assert target_limits(SAMPLES["10-bios"].plan(), TargetKind.LIBVIRT) == ()
     assert target_limits(SAMPLES["10-bios"].plan(), TargetKind.QEMU) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "modern"),
+    [
+        ("xp-sp3-x86", ()),
+        ("xp-on-q35", ()),
+        ("10-uefi", (TargetKind.LIBVIRT, TargetKind.KUBEVIRT, TargetKind.QEMU)),
+    ],
+)
+def test_virtio_ids_are_those_that_each_target_shows(
+    name: str, modern: tuple[TargetKind, ...]
+) -> None:
+    target = SAMPLES[name].plan()
+    assert tuple(kind for kind in TargetKind if has_modern_ids(target, kind)) == modern

@@ -10,6 +10,8 @@ from offline_mig.machine import Firmware
 from offline_mig.targets.defined_domain import DefinedDomain
 from offline_mig.targets.devices import MachineType
 from offline_mig.targets.hardware import TargetMachine
+from offline_mig.targets.limits import has_modern_ids
+from offline_mig.targets.options import TargetKind
 from offline_mig.windows.version import WindowsVersion
 
 _NT6 = (6, 0)
@@ -60,18 +62,22 @@ def question_of(domain: DefinedDomain, *, trusted: bool) -> BootQuestion:
     return BootQuestion(bus, firmware, None, domain, trusted, secure_boot=domain.secure_boot)
 
 
-def question_of_target(target: TargetMachine, *, trusted: bool) -> BootQuestion:
-    """Return what a machine asks that a conversion has decided on."""
-    modern = target.machine_type is MachineType.Q35 and not target.transitional
+def questions_of_targets(
+    target: TargetMachine, kinds: tuple[TargetKind, ...], *, trusted: bool
+) -> tuple[BootQuestion, ...]:
+    """Return what a machine asks that a conversion has decided on, once for targets alike."""
     bus = BootBus(target.disk_bus.value)
-    return BootQuestion(
-        bus,
-        target.firmware,
-        target.machine_type,
-        None,
-        trusted,
-        modern,
-        target.secure_boot,
+    return tuple(
+        BootQuestion(
+            bus,
+            target.firmware,
+            target.machine_type,
+            None,
+            trusted,
+            modern,
+            target.secure_boot,
+        )
+        for modern in dict.fromkeys(has_modern_ids(target, kind) for kind in kinds)
     )
 
 

@@ -12,7 +12,7 @@ from offline_mig.conversion.agent_choice import (
     open_agent_sources,
 )
 from offline_mig.conversion.boot_examination import examine_boot
-from offline_mig.conversion.boot_question import BootQuestion, question_of_target
+from offline_mig.conversion.boot_question import BootQuestion, questions_of_targets
 from offline_mig.conversion.bulk_copy import BulkCopy, CopyJob
 from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
@@ -34,6 +34,7 @@ from offline_mig.conversion.workspace import (
     open_workspace,
     refuse_existing,
 )
+from offline_mig.diagnosis.finding import Finding
 from offline_mig.diagnosis.verdict import Outcome, Verdict, judge
 from offline_mig.errors import OutputRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
@@ -187,7 +188,7 @@ def convert(
                     layout,
                     volume,
                     proposal,
-                    question_of_target(target, trusted=options.allow_unsigned),
+                    questions_of_targets(target, options.targets, trusted=options.allow_unsigned),
                 )
             notes = (*found_notes(machine, volume, proposal), *_verdict_notes(verdict))
             engine_notes = disks.notes
@@ -293,10 +294,14 @@ def _operate(
     layout: DiskLayout,
     volume: SystemVolume,
     proposal: Proposal,
-    question: BootQuestion,
+    questions: tuple[BootQuestion, ...],
 ) -> tuple[Journal, Verdict]:
-    """Apply what is pending, read all of it back, and ask the boot model about the outcome."""
+    """Apply what is pending, read all of it back, and ask the boot model about the outcome.
+
+    What is wrong on the machine of one target is in the verdict for all.
+    """
     journal = Journal()
+    findings: dict[Finding, None] = {}
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as name:
         scratch = Path(name)
         if len(proposal.pending):
@@ -311,8 +316,10 @@ def _operate(
         with joined_volumes(disks, layout, volume, writable=False) as files:
             facts = examine(files, volume.root, scratch)
             require_done(proposal.wanted, OpenGuest(files, readable_hives(facts)))
-            found = examine_boot(disks, layout, volume, files, facts, question, scratch)
-    return journal, judge(found.findings)
+            for question in questions:
+                found = examine_boot(disks, layout, volume, files, facts, question, scratch)
+                findings |= dict.fromkeys(found.findings)
+    return journal, judge(findings)
 
 
 def _verify_results(

@@ -14,10 +14,11 @@ import yaml
 
 from offline_mig.errors import OutputRefusedError
 from offline_mig.machine import Firmware
-from offline_mig.targets.devices import DiskBus, DiskDevice, MachineType, NicDevice, SoundModel
+from offline_mig.targets.devices import DiskBus, DiskDevice, NicDevice, SoundModel
 from offline_mig.targets.hardware import SPINLOCK_RETRIES, TargetMachine
 from offline_mig.targets.identity import dns_label
-from offline_mig.targets.limits import kubevirt_networks
+from offline_mig.targets.limits import has_modern_ids, kubevirt_networks
+from offline_mig.targets.options import TargetKind
 
 #: The disk buses by KubeVirt's names; it has no IDE.
 _BUSES = {DiskBus.VIRTIO: "virtio", DiskBus.VIRTIO_SCSI: "scsi"}
@@ -184,8 +185,7 @@ def _clock(target: TargetMachine) -> dict[str, Any]:
 
 def _devices(target: TargetMachine) -> dict[str, Any]:
     devices: dict[str, Any] = {
-        # On i440fx every VirtIO device is transitional, and the guest may know them only so.
-        "useVirtioTransitional": target.transitional or target.machine_type is MachineType.PC,
+        "useVirtioTransitional": not has_modern_ids(target, TargetKind.KUBEVIRT),
         "autoattachMemBalloon": target.balloon,
         "disks": [_disk(target, disk, number) for number, disk in enumerate(target.disks, start=1)],
         "interfaces": [_interface(target, nic, index) for index, nic in enumerate(target.nics)],

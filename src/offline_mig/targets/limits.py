@@ -20,6 +20,16 @@ _NT6 = (6, 0)
 _WINDOWS_8 = (6, 2)
 
 
+def has_modern_ids(target: TargetMachine, kind: TargetKind) -> bool:
+    """Tell whether VirtIO devices show the ids of VirtIO 1.0 only, 1AF4:1041 and up.
+
+    Proxmox VE puts them behind conventional PCI bridges on q35 too, where QEMU makes them
+    transitional. KubeVirt runs what was planned for i440fx on q35, and is told to do the same.
+    """
+    planned = target.machine_type is MachineType.Q35 and not target.transitional
+    return planned and kind is not TargetKind.PROXMOX
+
+
 def target_limits(target: TargetMachine, kind: TargetKind) -> tuple[str, ...]:
     """Return sentences for the user on how the target departs from the planned machine.
 
@@ -67,7 +77,7 @@ def _proxmox(target: TargetMachine) -> Iterator[str]:
         and target.windows.nt < _WINDOWS_8
     ):
         yield "Proxmox VE gives Windows before 8 no Hyper-V enlightenments under UEFI."
-    if target.machine_type is MachineType.Q35 and not target.transitional:
+    if has_modern_ids(target, TargetKind.LIBVIRT):
         yield (
             "Proxmox VE puts VirtIO devices behind conventional PCI bridges, where they are "
             "transitional: they show the ids that drivers before VirtIO 1.0 know."
