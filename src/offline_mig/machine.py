@@ -36,12 +36,21 @@ class DiskFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a file that an image is; both in bytes, multiples of 512 as qemu wants it."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class DiskImage:
     """One disk image whose every file has been looked at and found to be where it belongs.
 
     ``files`` are all files that the image consists of (descriptor, extents, parents), the one to
     open first; ``kind`` is the VMDK createType, or the format's name. ``virtual_size`` is in bytes
-    and None where only qemu-img can tell.
+    and None where only qemu-img can tell. ``window`` says where in ``path`` an image lies that is
+    a member of an archive, and ``member`` what it is called there.
     """
 
     path: Path
@@ -49,6 +58,8 @@ class DiskImage:
     kind: str
     files: tuple[Path, ...]
     virtual_size: int | None = None
+    window: Window | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +103,10 @@ class Machine:
     """A powered-off machine.
 
     ``memory`` is in MiB. ``uuid`` is the canonical lower-case text form. ``guest_os`` is the
-    source's own word for the guest (VMware's ``guestOS``), a hint and no more. ``notes`` are
-    sentences for the user about what was assumed or left out while reading.
+    source's own word for the guest (VMware's ``guestOS``), a hint and no more. ``firmware_stated``
+    is False where the source leaves the firmware open: only the disks know then. ``other_files``
+    are files that were read beside ``source`` and the disks. ``notes`` are sentences for the user
+    about what was assumed or left out while reading.
     """
 
     name: str
@@ -109,4 +122,6 @@ class Machine:
     nics: tuple[Nic, ...] = ()
     drives: tuple[Drive, ...] = ()
     sound: str | None = None
+    firmware_stated: bool = True
+    other_files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()

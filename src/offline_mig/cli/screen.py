@@ -162,7 +162,7 @@ def _show_machine(machine: Machine) -> None:
     for number, disk in enumerate(machine.disks):
         model = f", {disk.controller_model}" if disk.controller_model else ""
         place = f"{disk.bus}{disk.controller}:{disk.unit}{model}"
-        where = f"{disk.image.path.name} ({disk.image.kind}, {place})"
+        where = f"{disk.image.member or disk.image.path.name} ({disk.image.kind}, {place})"
         _row("disks" if number == 0 else "", where)
     for number, nic in enumerate(machine.nics):
         text = " ".join(filter(None, (nic.model, nic.mac or "no fixed MAC", nic.attachment)))

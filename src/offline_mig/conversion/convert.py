@@ -262,11 +262,12 @@ def _prepare(
     jobs = []
     left_out = 0
     for number, (disk, name) in enumerate(zip(machine.disks, names, strict=True), start=1):
+        image = disk.image
         source = workspace.folder / f"source-{number}.qcow2"
         if options.trim:
-            left_out += create_trimmed(source, disk.image.path, disk.image.format).left_out
+            left_out += create_trimmed(source, image.path, image.format, image.window).left_out
         else:
-            qemu_img.create_overlay(source, disk.image.path, disk.image.format)
+            qemu_img.create_overlay(source, image.path, image.format, image.window)
         overlay = workspace.folder / f"overlay-{number}.qcow2"
         qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
         jobs.append(CopyJob(source, overlay, workspace.folder / name, options.format))

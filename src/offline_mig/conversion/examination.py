@@ -101,16 +101,17 @@ def readable_hives(facts: GuestFacts) -> dict[HiveName, Hive]:
 def source_images(machine: Machine) -> tuple[OpenedDisk, ...]:
     """Return the machine's own disk images, to be opened read-only."""
     return tuple(
-        OpenedDisk(disk.image.path, disk.image.format, disk.image.files) for disk in machine.disks
+        OpenedDisk(disk.image.path, disk.image.format, disk.image.files, disk.image.window)
+        for disk in machine.disks
     )
 
 
 def with_found_firmware(machine: Machine, layout: DiskLayout) -> Machine:
     """Return the machine with the firmware that its disks need, where the source names none.
 
-    A VMX that names no firmware means BIOS; only a bare disk image leaves it open.
+    A VMX that names no firmware means BIOS; a bare disk image leaves it open, and so may an OVF.
     """
-    if machine.source != machine.disks[0].image.path:
+    if machine.firmware_stated:
         if machine.firmware is Firmware.BIOS and _boots_by_uefi_only(layout):
             note = "The source says BIOS, but the disks are laid out for UEFI; BIOS is kept."
             return replace(machine, notes=(*machine.notes, note))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.partition_table import Partition
-from offline_mig.machine import DiskFormat
+from offline_mig.machine import DiskFormat, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,14 @@ class OpenedDisk:
     """A disk image as an engine is to open it.
 
     ``files`` are the further files that it consists of (extents, backing files); the programs that
-    read the image see no others.
+    read the image see no others. ``window`` is where in ``path`` the image lies, None for all of
+    it; such a disk can only be opened read-only.
     """
 
     path: Path
     format: DiskFormat
     files: tuple[Path, ...] = ()
+    window: Window | None = None
 
 
 class GuestDisks(Protocol):

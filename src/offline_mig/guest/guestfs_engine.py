@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from offline_mig.errors import GuestRefusedError, HostNotReadyError
@@ -22,6 +24,8 @@ from offline_mig.guest.launch_watch import ending_hung_kvm
 from offline_mig.guest.ntfs import VolumeKind, volume_kind
 from offline_mig.guest.partition_table import SECTOR, Partition
 from offline_mig.guest.space_guard import ending_when_full
+from offline_mig.images import qemu_img
+from offline_mig.machine import DiskFormat
 
 #: Bytes of a disk that are read at a time.
 _BLOCK = 256 * 1024
@@ -43,6 +47,12 @@ class GuestfsEngine:
 
         Raises HostNotReadyError when libguestfs is missing or cannot launch.
         """
+        with ExitStack() as kept:
+            whole = tuple(kept.enter_context(_as_whole_file(disk)) for disk in disks)
+            yield kept.enter_context(self._opened(whole, writable=writable))
+
+    @contextmanager
+    def _opened(self, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Iterator[GuestfsDisks]:
         binding = load_binding()
         acceleration = find_acceleration()
         handle = None
@@ -74,6 +84,22 @@ class GuestfsEngine:
             # What went wrong before must be heard, and not what then fails as well.
             with suppress(RuntimeError):
                 handle.close()
+
+
+@contextmanager
+def _as_whole_file(disk: OpenedDisk) -> Iterator[OpenedDisk]:
+    """Give an image inside of an archive as one that libguestfs can be told of.
+
+    It takes names of files only, and no offset; an empty overlay can name anything.
+    """
+    if disk.window is None:
+        yield disk
+        return
+    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
+        overlay = Path(scratch) / "part.qcow2"
+        qemu_img.create_overlay(overlay, disk.path, disk.format, disk.window)
+        files = (disk.path, *disk.files)
+        yield replace(disk, path=overlay, format=DiskFormat.QCOW2, files=files, window=None)
 
 
 def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kvm: bool) -> Any:

@@ -55,10 +55,21 @@ class StorageDaemon:
             # An overlay is thrown away unless everything succeeds: it needs no flushing.
             cache={"no-flush": writable},
         )
+        file = f"file{disk}"
+        if image.window is not None:
+            part = f"part{disk}"
+            self._add_node(
+                image,
+                part,
+                driver="raw",
+                file=file,
+                offset=image.window.offset,
+                size=image.window.size,
+                read_only=not writable,
+            )
+            file = part
         node = f"disk{disk}"
-        self._add_node(
-            image, node, driver=image.format.value, file=f"file{disk}", read_only=not writable
-        )
+        self._add_node(image, node, driver=image.format.value, file=file, read_only=not writable)
         self._export(image, node, writable=False)
         return node
 

@@ -6,7 +6,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from offline_mig.machine import DiskFormat
+from offline_mig.images.block_node import block_node
+from offline_mig.machine import DiskFormat, Window
 from offline_mig.processes import run
 
 #: Bytes that one call of qemu-img reads at least: metadata tends to be read in small pieces.
@@ -17,10 +18,15 @@ _TIMEOUT = 120
 class ImageReader:
     """Reads an image, one block at a time and each only once."""
 
-    def __init__(self, path: Path, image_format: DiskFormat, virtual_size: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        image_format: DiskFormat,
+        virtual_size: int,
+        window: Window | None = None,
+    ) -> None:
         self.size = virtual_size
-        self._path = path
-        self._format = image_format
+        self._node = block_node(path, image_format, window)
         self._blocks: dict[int, bytes] = {}
 
     def read(self, offset: int, size: int) -> bytes:
@@ -39,17 +45,14 @@ class ImageReader:
         with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
             part = Path(scratch) / "part"
             # qemu-img dd would do, but what its count means has changed between versions.
-            window = {
+            part_of_disk = {
                 "driver": "raw",
                 "offset": first * _BLOCK,
                 "size": min((last + 1) * _BLOCK, self.size) - first * _BLOCK,
-                "file": {
-                    "driver": self._format.value,
-                    "file": {"driver": "file", "filename": str(self._path.absolute())},
-                },
+                "file": self._node,
             }
             run(
-                ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(window)}", part],
+                ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(part_of_disk)}", part],
                 timeout=_TIMEOUT,
             )
             data = part.read_bytes()

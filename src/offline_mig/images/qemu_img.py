@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.errors import OutputRefusedError, ToolFailedError, VerificationError
-from offline_mig.machine import DiskFormat
+from offline_mig.images.block_node import image_name
+from offline_mig.machine import DiskFormat, Window
 from offline_mig.processes import Finished, run
 
 #: Seconds for everything that only looks at metadata.
@@ -38,10 +39,14 @@ def version() -> str:
     return match[1] if match else first
 
 
-def info(path: Path, image_format: DiskFormat) -> ImageInfo:
-    """Return format and sizes of an image; raises ToolFailedError when it cannot be opened."""
+def info(path: Path, image_format: DiskFormat, window: Window | None = None) -> ImageInfo:
+    """Return format and sizes of an image; raises ToolFailedError when it cannot be opened.
+
+    Of a ``window`` the actual size is that of the whole file.
+    """
+    name = image_name(path, image_format, window)
     printed = run(
-        ["qemu-img", "info", "--output=json", "-f", image_format, path], timeout=_METADATA_TIMEOUT
+        ["qemu-img", "info", "--output=json", "-f", image_format, name], timeout=_METADATA_TIMEOUT
     )
     told = json.loads(printed.stdout)
     return ImageInfo(DiskFormat(told["format"]), told["virtual-size"], told["actual-size"])
@@ -56,7 +61,9 @@ def measure(path: Path, image_format: DiskFormat, target: DiskFormat) -> int:
     return int(json.loads(printed.stdout)["required"])
 
 
-def create_overlay(overlay: Path, backing: Path, backing_format: DiskFormat) -> None:
+def create_overlay(
+    overlay: Path, backing: Path, backing_format: DiskFormat, window: Window | None = None
+) -> None:
     """Create a qcow2 overlay over ``backing``, which qemu then opens read-only."""
     _writing(
         overlay,
@@ -66,7 +73,7 @@ def create_overlay(overlay: Path, backing: Path, backing_format: DiskFormat) -> 
         "-f",
         "qcow2",
         "-b",
-        backing.absolute(),
+        image_name(backing, backing_format, window),
         "-F",
         backing_format,
         overlay,

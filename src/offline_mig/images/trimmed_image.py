@@ -17,7 +17,7 @@ from offline_mig.guest.ntfs import VolumeKind, free_extents, read_state, volume_
 from offline_mig.guest.partition_table import read_partition_table
 from offline_mig.images import qemu_img
 from offline_mig.images.image_reader import ImageReader
-from offline_mig.machine import DiskFormat
+from offline_mig.machine import DiskFormat, Window
 
 #: qcow2's default cluster: only whole ones can be zero without being allocated.
 _CLUSTER = 64 * 1024
@@ -31,16 +31,18 @@ class TrimmedImage:
     left_out: int
 
 
-def create_trimmed(overlay: Path, image: Path, image_format: DiskFormat) -> TrimmedImage:
+def create_trimmed(
+    overlay: Path, image: Path, image_format: DiskFormat, window: Window | None = None
+) -> TrimmedImage:
     """Create ``overlay`` over an image with the free clusters of its NTFS volumes as zeros.
 
     Volumes that are dirty, whose journal is open or whose metadata makes no sense are left as
     they are: there it is not sure what is free. Raises ToolFailedError.
     """
-    size = qemu_img.info(image, image_format).virtual_size
-    reader = ImageReader(image, image_format, size)
+    size = qemu_img.info(image, image_format, window).virtual_size
+    reader = ImageReader(image, image_format, size, window)
     extents = list(_free_clusters(reader))
-    qemu_img.create_overlay(overlay, image, image_format)
+    qemu_img.create_overlay(overlay, image, image_format, window)
     qemu_img.write_zeroes(overlay, extents)
     return TrimmedImage(overlay, sum(length for _, length in extents))
 

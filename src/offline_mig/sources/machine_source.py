@@ -185,6 +185,7 @@ def _bare_disk(path: Path, disk_format: DiskFormat | None) -> Machine:
         disks=(Disk(examined.image, Bus.SATA, 0, 0),),
         memory=ASSUMED_MEMORY,
         vcpus=ASSUMED_VCPUS,
+        firmware_stated=False,
         notes=(assumed, *examined.notes),
     )
 
