@@ -50,7 +50,8 @@ class DiskImage:
     ``files`` are all files that the image consists of (descriptor, extents, parents), the one to
     open first; ``kind`` is the VMDK createType, or the format's name. ``virtual_size`` is in bytes
     and None where only qemu-img can tell. ``window`` says where in ``path`` an image lies that is
-    a member of an archive, and ``member`` what it is called there.
+    a member of an archive, and ``member`` what it is called there; an image with the latter only
+    was unpacked for the time of this run.
     """
 
     path: Path
@@ -125,3 +126,12 @@ class Machine:
     firmware_stated: bool = True
     other_files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the user's that were read, each once; no copies that were unpacked."""
+        images = [disk.image for disk in self.disks]
+        lasting = [i for i in images if i.member is None or i.window is not None]
+        of_disks = [file for image in lasting for file in image.files]
+        source = [self.source] if self.source.is_file() else []
+        return tuple(dict.fromkeys([*of_disks, *source, *self.other_files]))

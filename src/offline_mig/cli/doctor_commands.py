@@ -94,9 +94,9 @@ def doctor(
 ) -> None:
     """Tell whether the Windows in SOURCE would boot on a machine, and what keeps it from that.
 
-    SOURCE is a disk image, or a .vmx file or the folder with it. Nothing is changed. Ends with 0
-    when the model says that it boots, with 1 when it says that it stops, with 11 when it cannot
-    tell.
+    SOURCE is a disk image, a .vmx or .ovf file or the folder with it, or an .ova file. Nothing is
+    changed. Ends with 0 when the model says that it boots, with 1 when it says that it stops, with
+    11 when it cannot tell.
     """
     question = boot_question(bus, firmware, machine, domain, trusted=trusted)
     found = diagnose(source, question, choose_engine(EngineChoice(engine)), system_partition)

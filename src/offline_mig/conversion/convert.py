@@ -18,7 +18,7 @@ from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
     joined_volumes,
     locate_windows,
-    read_source,
+    opened_source,
     readable_hives,
     source_images,
     with_found_firmware,
@@ -87,27 +87,26 @@ def rehearse(
 ) -> Rehearsal:
     """Do everything up to the first change, and nothing beyond: source and output stay as is."""
     progress.step("Reading the machine")
-    machine = _named(read_source(source), options.name)
-    media = open_sources(options.drivers)
-    agents = open_agent_sources(options.agents)
-    progress.step("Opening the guest")
-    with locate_windows(
-        engine,
-        source_images(machine),
-        writable=False,
-        system_partition=options.system_partition,
-        discard_hibernation=options.discard_hibernation,
-    ) as (disks, layout, volume):
-        progress.step("Planning")
-        machine = with_found_firmware(machine, layout)
-        proposal = propose(disks, layout, volume, machine, media, agents, options)
-        notes = (*disks.notes, *found_notes(machine, volume, proposal))
-    names = disk_names(machine, options.format)
+    with opened_source(source) as found:
+        machine = _named(found, options.name)
+        media = open_sources(options.drivers)
+        agents = open_agent_sources(options.agents)
+        progress.step("Opening the guest")
+        with locate_windows(
+            engine,
+            source_images(machine),
+            writable=False,
+            system_partition=options.system_partition,
+            discard_hibernation=options.discard_hibernation,
+        ) as (disks, layout, volume):
+            progress.step("Planning")
+            machine = with_found_firmware(machine, layout)
+            proposal = propose(disks, layout, volume, machine, media, agents, options)
+            notes = (*disks.notes, *found_notes(machine, volume, proposal))
+            sizes = [disks.size(number) for number in range(len(machine.disks))]
     output = options.output.absolute()
-    files = [
-        (output / name, qemu_img.info(disk.image.path, disk.image.format).virtual_size)
-        for name, disk in zip(names, machine.disks, strict=True)
-    ]
+    names = disk_names(machine, options.format)
+    files = [(output / name, size) for name, size in zip(names, sizes, strict=True)]
     target = _plan_target(machine, volume, proposal, files, options)
     documents = target_documents(target, machine.name, options.targets)
     notes = (*notes, *_target_notes(target, options))
@@ -123,9 +122,17 @@ def convert(
     opened read-only throughout.
     """
     watch = Stopwatch()
+    with ExitStack() as unpacked:
+        with watch.measure("read source"):
+            progress.step("Reading the machine")
+            machine = _named(unpacked.enter_context(opened_source(source)), options.name)
+        return _convert(machine, options, engine, progress, watch)
+
+
+def _convert(
+    machine: Machine, options: ConvertOptions, engine: Engine, progress: Progress, watch: Stopwatch
+) -> Conversion:
     with watch.measure("read source"):
-        progress.step("Reading the machine")
-        machine = _named(read_source(source), options.name)
         media = open_sources(options.drivers)
         agents = open_agent_sources(options.agents)
         output = absolute_output(options.output)
@@ -133,9 +140,7 @@ def convert(
         report_name = f"{machine.name}.report.json"
         # Those of other targets would go with other disks, once these are replaced.
         every_name = (*names, *document_names(machine.name, tuple(TargetKind)), report_name)
-        files = [path for disk in machine.disks for path in disk.image.files]
-        if machine.source not in files and machine.source.is_file():
-            files.append(machine.source)
+        files = machine.files
         refuse_existing(
             output,
             every_name,

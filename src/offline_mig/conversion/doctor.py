@@ -11,7 +11,7 @@ from offline_mig.conversion.boot_question import BootQuestion
 from offline_mig.conversion.examination import (
     examined_volume,
     found_firmware,
-    read_source,
+    opened_source,
     source_images,
 )
 from offline_mig.diagnosis import catalogue as kinds
@@ -88,8 +88,10 @@ def diagnose(
 
     The guest is opened read-only and once. Raises OfflineMigError for what is no Windows guest.
     """
-    machine = read_source(source)
-    with engine.open(source_images(machine), writable=False) as disks:
+    with (
+        opened_source(source) as machine,
+        engine.open(source_images(machine), writable=False) as disks,
+    ):
         layout = read_layout(disks, len(machine.disks))
         firmware = question.firmware or found_firmware(layout)
         try:

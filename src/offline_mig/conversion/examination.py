@@ -129,11 +129,21 @@ def _boots_by_uefi_only(layout: DiskLayout) -> bool:
     return layout.uefi and all(t.kind is not TableKind.MBR for t in layout.tables[:1])
 
 
-def read_source(source: Path) -> Machine:
-    """Return the machine that the user named; raises SourceUnreadableError, SourceUnsafeError."""
+@contextmanager
+def opened_source(source: Path) -> Iterator[Machine]:
+    """Give the machine that the user named; what had to be unpacked goes when the block ends.
+
+    Raises SourceUnreadableError, SourceUnsafeError, and OutputRefusedError where there is no
+    space to unpack.
+    """
+    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
+        yield _read_source(source, Path(scratch))
+
+
+def _read_source(source: Path, scratch: Path) -> Machine:
     require_text_name(source)
     try:
-        return read_machine(source)
+        return read_machine(source, scratch=scratch)
     except SourceUnreadableError as error:
         if EditFiles(Path(os.path.realpath(source))).base_is_aside:
             raise SourceUnreadableError(
@@ -157,13 +167,13 @@ def require_text_name(source: Path) -> None:
 
 def inspect_guest(source: Path, engine: Engine, system_partition: str | None = None) -> Examination:
     """Return what there is to know about a guest; raises OfflineMigError."""
-    machine = read_source(source)
     with (
+        opened_source(source) as found,
         locate_windows(
-            engine, source_images(machine), writable=False, system_partition=system_partition
+            engine, source_images(found), writable=False, system_partition=system_partition
         ) as (disks, layout, volume),
         examined_volume(disks, volume) as (_, facts),
     ):
-        machine = with_found_firmware(machine, layout)
+        machine = with_found_firmware(found, layout)
         notes = (*disks.notes, *machine.notes, *volume.notes, *facts.notes)
         return Examination(machine, layout, volume, facts, notes)

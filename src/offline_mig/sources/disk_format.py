@@ -45,12 +45,14 @@ _HYPERVISOR_IMAGES = (
 )
 _FIXED_VHD_SUFFIXES = {".vhd", ".vpc"}
 _UNPACK = "Unpack it, then give the disk or the VMX file inside."
+#: ustar's magic, after the name, the numbers and the checksum of the first member.
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 #: Offset, magic, what it is, what to do. QED: docs/interop/qed_spec.txt; LUKS: cryptsetup's
 #: on-disk format; ustar: POSIX pax; ISO 9660: 8.4.2.
 _OTHER_KINDS = (
     (0, b"QED\0", "a QED image", _TO_QCOW2),
     (0, b"LUKS\xba\xbe", "a LUKS encrypted volume", "Decrypt it first."),
-    (257, b"ustar", "a tar archive, perhaps an OVA", _UNPACK),
+    (_TAR_MAGIC_AT, _TAR_MAGIC, "a tar archive, perhaps an OVA", _UNPACK),
     (0, b"PK\x03\x04", "a zip archive", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
@@ -60,7 +62,12 @@ _OTHER_KINDS = (
     (32769, b"CD001", "a CD or DVD image", "Give a disk image."),
 )
 _VMX_WORDS = (b"config.version", b"virtualhw.version", b".encoding")
-_GIVE_DISK = "Give a VMDK, qcow2, VDI, VHD, VHDX or raw disk image, or a VMX file."
+_GIVE_DISK = "Give a VMDK, qcow2, VDI, VHD, VHDX or raw disk image, a VMX or OVF file, or an OVA."
+
+
+def looks_like_tar(head: bytes) -> bool:
+    """Tell whether a file that starts with ``head`` is a tar archive, whatever its name."""
+    return head.startswith(_TAR_MAGIC, _TAR_MAGIC_AT)
 
 
 def looks_like_vmx(head: bytes) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
+from offline_mig.errors import OfflineMigError, SourceUnreadableError, SourceUnsafeError
 from offline_mig.images.image_lock import refuse_in_use
-from offline_mig.machine import DiskFormat, DiskImage
+from offline_mig.machine import DiskFormat, DiskImage, Window
 from offline_mig.sources.disk_format import HEAD, recognise
 from offline_mig.sources.file_access import open_file, shown, stat_regular_file, unreadable
 from offline_mig.sources.hypervisor_layer import VHD_FOOTER, read_hypervisor_layer
@@ -73,6 +73,30 @@ def examine_disk_image(path: Path, image_format: DiskFormat | None = None) -> Ex
     )
 
 
+def examine_member(
+    path: Path, window: Window, member: str, image_format: DiskFormat | None = None
+) -> ExaminedImage:
+    """Check the disk image ``member`` that lies in a ``window`` of the archive ``path``.
+
+    ``path`` is resolved. Raises as examine_disk_image() does, also for an image that is based on
+    another.
+    """
+    try:
+        layer = _read_layer(path, image_format, path.parent, window, Path(member))
+        if layer.parent is not None:
+            raise SourceUnreadableError(
+                f"{shown(path)} holds an image that is based on another, "
+                f"{shown(layer.parent.name)}.",
+                "Consolidate the machine's snapshots where it came from and export it again.",
+            )
+    except OfflineMigError as error:
+        raise type(error)(f"{shown(member)}: {error.message}", error.remedy) from error
+    return ExaminedImage(
+        DiskImage(path, layer.format, layer.kind, (path,), layer.virtual_size, window, member),
+        layer.notes,
+    )
+
+
 def refuse_locked(path: Path) -> None:
     """Raise SourceUnreadableError when VMware holds a lock on ``path``.
 
@@ -120,25 +144,35 @@ def _read_layers(start: Path, image_format: DiskFormat | None) -> list[Layer]:
     return layers
 
 
-def _read_layer(path: Path, stated: DiskFormat | None, root: Path) -> Layer:
-    """Return the layer at ``path``, in the format that is stated or that it shows."""
-    with open_file(path, wrong_kind=SourceUnsafeError) as file:
+def _read_layer(
+    path: Path,
+    stated: DiskFormat | None,
+    root: Path,
+    window: Window | None = None,
+    member: Path | None = None,
+) -> Layer:
+    """Return the layer at ``path``, in the format that is stated or that it shows.
+
+    ``member`` is the name of what lies in the ``window``.
+    """
+    with open_file(path, wrong_kind=SourceUnsafeError, window=window) as file:
         size = file.size
         head = file.read(0, HEAD)
         tail = file.read(max(size - VHD_FOOTER, 0), VHD_FOOTER)
     # An empty file is told so whatever its format should be.
-    found = stated if stated is DiskFormat.RAW and size else recognise(path, head, size, tail)
+    name = member or path
+    found = stated if stated is DiskFormat.RAW and size else recognise(name, head, size, tail)
     if stated is not None and found is not stated:
         raise SourceUnreadableError(
             f"{shown(path)} should be a {stated.value} image, but is a {found.value} image.",
             "State the format that it has, or none.",
         )
     if found is DiskFormat.VMDK:
-        return read_vmdk_layer(path, root)
+        return read_vmdk_layer(path, root, window)
     if found is DiskFormat.QCOW2:
-        return read_qcow2_layer(path)
+        return read_qcow2_layer(path, window)
     if found in (DiskFormat.VDI, DiskFormat.VHD, DiskFormat.VHDX):
-        return read_hypervisor_layer(path, found)
+        return read_hypervisor_layer(path, found, window)
     # qemu rounds a raw image up to whole sectors.
     return Layer(found, found.value, (path,), -(-size // _SECTOR) * _SECTOR)
 

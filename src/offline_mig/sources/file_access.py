@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
+from offline_mig.machine import Window
 
 ErrorClass: TypeAlias = type[OfflineMigError]
 
@@ -44,11 +45,15 @@ def shown(name: str | os.PathLike[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A regular file opened for reading. ``size`` is in bytes."""
+    """A regular file, or a window of one, opened for reading.
+
+    ``size`` is in bytes; ``start`` is where in the file the first of them lies.
+    """
 
     path: Path
     size: int
     descriptor: int
+    start: int = 0
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes at ``offset``, fewer only where the file ends.
@@ -61,7 +66,7 @@ class OpenFile:
         left = min(length, self.size - offset)
         try:
             while left > 0:
-                part = os.pread(self.descriptor, left, offset)
+                part = os.pread(self.descriptor, left, self.start + offset)
                 if not part:
                     break
                 parts.append(part)
@@ -102,8 +107,13 @@ def stat_regular_file(
 
 
 @contextmanager
-def open_file(path: Path, *, wrong_kind: ErrorClass = SourceUnreadableError) -> Iterator[OpenFile]:
-    """Open a regular file for reading.
+def open_file(
+    path: Path,
+    *,
+    wrong_kind: ErrorClass = SourceUnreadableError,
+    window: Window | None = None,
+) -> Iterator[OpenFile]:
+    """Open a regular file, or only a window of it, for reading.
 
     Raises SourceUnreadableError when it cannot be opened, ``wrong_kind`` when it is not a regular
     file.
@@ -121,7 +131,11 @@ def open_file(path: Path, *, wrong_kind: ErrorClass = SourceUnreadableError) -> 
                 f"{shown(path)} changed while it was looked at.",
                 "Make sure that nothing else works in this folder.",
             )
-        yield OpenFile(path, found.st_size, descriptor)
+        if window is None:
+            yield OpenFile(path, found.st_size, descriptor)
+        else:
+            size = max(0, min(window.size, found.st_size - window.offset))
+            yield OpenFile(path, size, descriptor, window.offset)
     finally:
         os.close(descriptor)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from offline_mig.errors import SourceUnreadableError, ToolFailedError
 from offline_mig.images import qemu_img
-from offline_mig.machine import DiskFormat
+from offline_mig.machine import DiskFormat, Window
 from offline_mig.sources.file_access import open_file, shown
 from offline_mig.sources.layer import Layer
 
@@ -52,12 +52,14 @@ def is_fixed_vhd(footer: bytes, size: int) -> bool:
     return bool(kind == _VHD_FIXED and current + VHD_FOOTER == size)
 
 
-def read_hypervisor_layer(path: Path, image_format: DiskFormat) -> Layer:
+def read_hypervisor_layer(
+    path: Path, image_format: DiskFormat, window: Window | None = None
+) -> Layer:
     """Return the layer of a VDI, VHD or VHDX.
 
     Raises SourceUnreadableError for a differencing disk or one that is damaged.
     """
-    with open_file(path) as file:
+    with open_file(path, window=window) as file:
         size = file.size
         head = file.read(0, VHD_FOOTER)
         tail = file.read(max(size - VHD_FOOTER, 0), VHD_FOOTER)
@@ -75,7 +77,7 @@ def read_hypervisor_layer(path: Path, image_format: DiskFormat) -> Layer:
             kind = "VHDX"
             _require_whole(path, -(-size // _VHDX_UNIT) * _VHDX_UNIT, size)
     try:
-        virtual_size = qemu_img.info(path, image_format).virtual_size
+        virtual_size = qemu_img.info(path, image_format, window).virtual_size
     except ToolFailedError as error:
         raise SourceUnreadableError(
             f"{shown(path)} begins as a {image_format.value.upper()} image, but qemu-img cannot "

@@ -1,4 +1,4 @@
-"""A machine as the user gives it: a VMX file, its folder, or a bare disk image."""
+"""A machine as the user gives it: a VMX or OVF file, its folder, an OVA, or a disk image."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 from offline_mig.errors import OfflineMigError, SourceUnreadableError, SourceUnsafeError
 from offline_mig.machine import Bus, Disk, DiskFormat, Machine
-from offline_mig.sources.disk_format import HEAD, looks_like_vmx
+from offline_mig.sources.disk_format import HEAD, looks_like_tar, looks_like_vmx
 from offline_mig.sources.disk_image import examine_disk_image, refuse_locked
 from offline_mig.sources.file_access import exists, open_file, shown, stat_regular_file, unreadable
+from offline_mig.sources.ovf import looks_like_ovf
+from offline_mig.sources.ovf_machine import read_ovf_machine
 from offline_mig.sources.vmx import MAX_VMX, VmxValues, parse_vmx
 from offline_mig.sources.vmx_disk_files import base_name, find_disk_file
 from offline_mig.sources.vmx_hardware import VmxDisk, VmxHardware, read_hardware
@@ -20,6 +22,7 @@ ASSUMED_MEMORY = 4096
 ASSUMED_VCPUS = 2
 
 _VMX_SUFFIXES = {".vmx", ".vmtx"}
+_OVF_SUFFIX, _OVA_SUFFIX = ".ovf", ".ova"
 _IMAGE_SUFFIXES = {".vmdk", ".qcow2", ".raw", ".img", ".dd", ".bin"}
 #: How many candidates an error lists.
 _LISTED = 10
@@ -34,12 +37,16 @@ class _FoundDisk:
     notes: tuple[str, ...]
 
 
-def read_machine(path: Path, disk_format: DiskFormat | None = None) -> Machine:
+def read_machine(
+    path: Path, disk_format: DiskFormat | None = None, scratch: Path | None = None
+) -> Machine:
     """Return the machine at ``path``, with every file of its disks checked.
 
-    ``path`` is a VMX file (by its ending or its content), a folder with exactly one VMX file, or
-    a disk image; ``disk_format`` states the format of a disk image where its content does not
-    tell. For a bare disk the firmware is left at BIOS: only the partition table knows.
+    ``path`` is a VMX or OVF file or an OVA (by its ending or its content), a folder with exactly
+    one VMX file, or without one with exactly one OVF or OVA, or a disk image; ``disk_format``
+    states the format of a disk image where its content does not tell. For a bare disk the
+    firmware is left at BIOS: only the partition table knows. Disks of an OVF that are compressed
+    are unpacked into ``scratch``; without it such an OVF is refused.
 
     Raises SourceUnreadableError when something is missing, damaged, encrypted, suspended or in
     use, SourceUnsafeError when a file outside of the source's folder is named.
@@ -51,13 +58,17 @@ def read_machine(path: Path, disk_format: DiskFormat | None = None) -> Machine:
     except ValueError:  # a NUL character; open_file() has the sentence
         is_folder = False
     if is_folder:
-        path = _only_vmx(path)
+        path = _only_machine(path)
     with open_file(path) as file:
-        is_vmx = path.suffix.lower() in _VMX_SUFFIXES or (
-            disk_format is None and looks_like_vmx(file.read(0, HEAD))
-        )
-        if not is_vmx:
-            return _bare_disk(path, disk_format)
+        suffix = path.suffix.lower()
+        head = file.read(0, HEAD) if disk_format is None else b""
+        if suffix not in _VMX_SUFFIXES:
+            if suffix == _OVA_SUFFIX or looks_like_tar(head):
+                return read_ovf_machine(path, archive=True, scratch=scratch)
+            if suffix == _OVF_SUFFIX or looks_like_ovf(head):
+                return read_ovf_machine(path, archive=False, scratch=scratch)
+            if not looks_like_vmx(head):
+                return _bare_disk(path, disk_format)
         if file.size > MAX_VMX:
             raise SourceUnreadableError(
                 f"{shown(path)} has {file.size} bytes, too many for a VMX file.",
@@ -190,8 +201,8 @@ def _bare_disk(path: Path, disk_format: DiskFormat | None) -> Machine:
     )
 
 
-def _only_vmx(folder: Path) -> Path:
-    """Return the one VMX file in a folder."""
+def _only_machine(folder: Path) -> Path:
+    """Return the one VMX file in a folder, or where there is none the one OVF or OVA."""
     try:
         # Names that begin with a dot are what macOS leaves on foreign file systems.
         files = sorted(
@@ -202,13 +213,17 @@ def _only_vmx(folder: Path) -> Path:
     except OSError as error:
         raise unreadable(folder, error) from error
     found = [file for file in files if file.suffix.lower() in _VMX_SUFFIXES]
+    kind = "VMX files"
+    if not found:
+        found = [file for file in files if file.suffix.lower() in {_OVF_SUFFIX, _OVA_SUFFIX}]
+        kind = "OVF and OVA files"
     if len(found) == 1:
         return found[0]
     candidates = found or [file for file in files if file.suffix.lower() in _IMAGE_SUFFIXES]
     names = ", ".join(shown(file.name) for file in candidates[:_LISTED])
     if len(candidates) > _LISTED:
         names += f" and {len(candidates) - _LISTED} more"
-    kind = f"{len(found)} VMX files" if found else "no VMX file"
+    kind = f"{len(found)} {kind}" if found else "no VMX, OVF or OVA file"
     listed = f": {names}" if found else f", but these images: {names}" if names else ""
     raise SourceUnreadableError(
         f"The folder {shown(folder)} holds {kind}{listed}.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
 from offline_mig.images.qcow2_header import MAX_HEADER, Qcow2Header, parse_qcow2_header
-from offline_mig.machine import DiskFormat
+from offline_mig.machine import DiskFormat, Window
 from offline_mig.sources.file_access import OpenFile, open_file, shown
 from offline_mig.sources.layer import Layer, Parent
 from offline_mig.sources.named_files import check_name
@@ -23,12 +23,12 @@ _ZERO = 1 << 0
 _MAX_L1_BYTES = 32 * 1024 * 1024
 
 
-def read_qcow2_layer(path: Path) -> Layer:
+def read_qcow2_layer(path: Path, window: Window | None = None) -> Layer:
     """Check the qcow2 image at ``path``; its backing file is only judged by name.
 
     Raises SourceUnreadableError and SourceUnsafeError.
     """
-    with open_file(path) as file:
+    with open_file(path, window=window) as file:
         header = parse_qcow2_header(file.read(0, MAX_HEADER), shown(path))
         _check_header(path, header)
         _verify_complete(file, header)

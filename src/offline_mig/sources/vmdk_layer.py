@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
-from offline_mig.machine import DiskFormat
+from offline_mig.machine import DiskFormat, Window
 from offline_mig.sources import vmdk, vmdk_as_qemu_reads
 from offline_mig.sources.file_access import OpenFile, open_file, shown
 from offline_mig.sources.layer import Layer, Parent
@@ -31,16 +31,23 @@ from offline_mig.sources.vmdk_kinds import (
 )
 
 
-def read_vmdk_layer(path: Path, root: Path) -> Layer:
+def read_vmdk_layer(path: Path, root: Path, window: Window | None = None) -> Layer:
     """Check the VMDK at ``path``, a descriptor or a sparse extent with a descriptor in it.
 
-    ``root`` is the resolved folder that no named file may lie outside of. Raises
+    ``root`` is the resolved folder that no named file may lie outside of. Of a ``window`` only a
+    sparse extent will do: what a text names lies somewhere else in the archive. Raises
     SourceUnreadableError and SourceUnsafeError.
     """
-    with open_file(path) as file:
+    with open_file(path, window=window) as file:
         head = file.read(0, SECTOR)
         if head.startswith(vmdk.SPARSE_MAGIC):
             return _sparse_layer(file, vmdk.parse_sparse_header(head, shown(path)))
+        if window is not None:
+            raise SourceUnreadableError(
+                f"{shown(path)} holds a VMDK descriptor, whose data lie in files of their own.",
+                "Unpack the archive with 'tar -xf' and give the descriptor, or export the machine "
+                "as an OVA again: there, every disk is a single file.",
+            )
         if file.size > vmdk.MAX_DESCRIPTOR:
             raise SourceUnreadableError(
                 f"{shown(path)} begins like a VMDK descriptor but has {file.size} bytes.",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from offline_mig.machine import Bus, Drive, Firmware, Nic
+from offline_mig.sources.display_name import display_name
 from offline_mig.sources.vmx import VmxValues
 
 DEFAULT_MEMORY = 32
@@ -18,9 +19,6 @@ DEFAULT_MEMORY = 32
 _DEFAULT_SOUND = "es1371"
 #: vmxnet with this value of ``features`` is the second generation of the card.
 _VMXNET2_FEATURES = "15"
-
-#: Printable, although Python does not say so; Japanese and Chinese names have it.
-_WIDE_SPACE = "\u3000"
 
 _DEVICE = re.compile(r"(ide|scsi|sata|nvme)(\d{1,3}):(\d{1,3})\.present")
 _NIC = re.compile(r"ethernet(\d{1,3})\.present")
@@ -90,7 +88,7 @@ def read_hardware(vmx: VmxValues) -> VmxHardware:
     firmware = _firmware(vmx, notes)
     _note_what_is_left_out(vmx, notes)
     return VmxHardware(
-        name=_name(vmx),
+        name=display_name(vmx.text("displayName")),
         disks=disks,
         memory=memory,
         vcpus=vcpus,
@@ -106,14 +104,6 @@ def read_hardware(vmx: VmxValues) -> VmxHardware:
         encrypted=any(key.startswith("encryption.") for key in vmx.values),
         notes=tuple(notes),
     )
-
-
-def _name(vmx: VmxValues) -> str | None:
-    name = vmx.text("displayName")
-    if name is None:
-        return None
-    # Control characters would reach file names, XML and the terminal.
-    return "".join(c for c in name if c.isprintable() or c == _WIDE_SPACE).strip() or None
 
 
 def _firmware(vmx: VmxValues, notes: list[str]) -> Firmware:
