@@ -48,7 +48,7 @@ class GuestfsEngine:
         Raises HostNotReadyError when libguestfs is missing or cannot launch.
         """
         with ExitStack() as kept:
-            whole = tuple(kept.enter_context(_as_whole_file(disk)) for disk in disks)
+            whole = tuple(kept.enter_context(as_whole_file(disk)) for disk in disks)
             yield kept.enter_context(self._opened(whole, writable=writable))
 
     @contextmanager
@@ -87,7 +87,7 @@ class GuestfsEngine:
 
 
 @contextmanager
-def _as_whole_file(disk: OpenedDisk) -> Iterator[OpenedDisk]:
+def as_whole_file(disk: OpenedDisk) -> Iterator[OpenedDisk]:
     """Give an image inside of an archive as one that libguestfs can be told of.
 
     It takes names of files only, and no offset; an empty overlay can name anything.

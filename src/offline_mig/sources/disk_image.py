@@ -90,7 +90,9 @@ def examine_member(
                 "Consolidate the machine's snapshots where it came from and export it again.",
             )
     except OfflineMigError as error:
-        raise type(error)(f"{shown(member)}: {error.message}", error.remedy) from error
+        # The sentences know only of files, and this is not the whole of one.
+        message = error.message.replace(shown(path), f"{shown(member)} in {shown(path)}")
+        raise type(error)(message, error.remedy) from error
     return ExaminedImage(
         DiskImage(path, layer.format, layer.kind, (path,), layer.virtual_size, window, member),
         layer.notes,

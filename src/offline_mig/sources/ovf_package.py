@@ -115,9 +115,9 @@ class OvaArchive:
         if len(ovfs) != 1:
             found = ovfs or members
             names = ", ".join(shown(member.name) for member in found[:_LISTED])
+            what = f"{len(ovfs)} OVF files: {names}" if ovfs else f"no OVF file, but {names}"
             raise SourceUnreadableError(
-                f"{shown(source)} holds {f'{len(ovfs)} OVF' if ovfs else 'no OVF'} files"
-                f"{f': {names}' if ovfs else f', but {names}' if names else ', nor any other'}.",
+                f"{shown(source)} holds {what if found else 'no files at all'}.",
                 "Give an OVA as it was exported, or unpack it and give one disk or OVF.",
             )
         self._folder = PurePosixPath(ovfs[0].name).parent
