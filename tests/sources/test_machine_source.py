@@ -77,7 +77,7 @@ def test_folders_that_leave_a_choice_list_it(vmx: Path) -> None:
         read_machine(vmx.parent)
     vmx.unlink()
     vmx.with_name("copy.vmx").unlink()
-    with pytest.raises(SourceUnreadableError, match=r"no VMX file, but .*disk\.vmdk"):
+    with pytest.raises(SourceUnreadableError, match=r"no VMX, OVF or OVA file, but .*disk\.vmdk"):
         read_machine(vmx.parent)
 
 

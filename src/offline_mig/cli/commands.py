@@ -92,7 +92,8 @@ def check(as_json: bool) -> None:
 def inspect(source: Path, system_partition: str | None, engine: str, as_json: bool) -> None:
     """Tell what machine SOURCE is and which Windows is in it; changes nothing.
 
-    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw, VDI, VHD, VHDX).
+    SOURCE is a .vmx or .ovf file, a folder with one, an .ova file, or a disk image (VMDK, qcow2,
+    raw, VDI, VHD, VHDX).
     """
     found = inspect_guest(source, choose_engine(EngineChoice(engine)), system_partition)
     if as_json:
@@ -218,7 +219,8 @@ def convert_command(
 ) -> None:
     """Convert the powered-off guest SOURCE into a KVM guest on VirtIO.
 
-    SOURCE is a .vmx file, a folder with one, or a disk image (VMDK, qcow2, raw, VDI, VHD, VHDX).
+    SOURCE is a .vmx or .ovf file, a folder with one, an .ova file, or a disk image (VMDK, qcow2,
+    raw, VDI, VHD, VHDX).
     It is opened read-only and never changed.
     """
     if output is None and not dry_run:
