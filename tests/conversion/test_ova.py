@@ -11,7 +11,7 @@ import pytest
 from fixtures.conversion_run import offline_mig, require_engine
 from fixtures.guests import GuestKind, GuestSpec
 from fixtures.ovf import VMWARE_ITEMS, File, descriptor, write_ova
-from fixtures.result import system_volume, tree_state
+from fixtures.result import hivexget, system_volume, tree_state
 from fixtures.source_images import qemu_img
 from fixtures.vmware import VmdkKind, write_vmdk
 
@@ -42,6 +42,8 @@ def test_an_ova_is_converted_without_being_unpacked(
     (converted,) = printed["disks"]
     assert "backing-filename" not in json.loads(qemu_img("info", "--output=json", converted))
     assert 'address="00:50:56:01:02:03"' in Path(printed["domain"]).read_text()
-    # The guest is whole, and changed as any other: its boot driver is there.
+    # The guest is whole, and changed as any other: its boot driver is there and registered.
     volume = system_volume(Path(converted), "qcow2", tmp_path)
-    assert volume.cat("/WINDOWS/system32/drivers/viostor.sys")
+    assert volume.cat("/WINDOWS/system32/drivers/viostor.sys")[:2] == b"MZ"
+    system = volume.hive("/WINDOWS/system32/config/system")
+    assert hivexget(system, r"ControlSet001\Services\viostor", "Start") == "0"
