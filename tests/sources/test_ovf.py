@@ -23,13 +23,12 @@ from fixtures.ovf import (
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.machine import Bus, Drive, Firmware
 from offline_mig.sources.ovf import looks_like_ovf, parse_ovf
-from offline_mig.sources.ovf_hardware import OvfHardware, only_system, read_hardware
+from offline_mig.sources.ovf_hardware import OvfHardware, read_hardware
 from offline_mig.sources.ovf_units import LARGEST, amount_bytes, unit_bytes
 
 
 def hardware(text: str) -> OvfHardware:
-    envelope = parse_ovf(text.encode())
-    return read_hardware(envelope, only_system(envelope))
+    return read_hardware(parse_ovf(text.encode()))
 
 
 def with_items(*items: str, **changes: str) -> OvfHardware:
@@ -278,6 +277,14 @@ def test_a_virtual_tpm_and_ports_are_noted() -> None:
         (descriptor([File("a"), File("b")]).replace('"file2"', '"file1"'), "twice"),
         (descriptor(items=[item(1, 3, VirtualQuantity="9999999")]), "virtual CPUs"),
         (descriptor(disk_items=[disk_item(9, "nowhere", 3, 0)]), "not listed"),
+        (descriptor(items=[item(n, 21) for n in range(1001)]), "1002 pieces of hardware"),
+        (descriptor([File(str(n)) for n in range(1001)]), "among too many others"),
+        (
+            descriptor()
+            .replace("<VirtualSystem ", "<VirtualSystem>" * 20_000 + "<VirtualSystem ")
+            .replace("</Envelope>", "</VirtualSystem>" * 20_000 + "</Envelope>"),
+            r"20001 machines: \?, \?, .* \.\.\.",
+        ),
     ],
 )
 def test_what_is_no_sound_ovf_is_refused_with_a_remedy(text: str, words: str) -> None:

@@ -14,7 +14,7 @@ from fixtures.ovf import File, descriptor, disk_item, manifest, pack, write_ova
 from fixtures.source_images import SMALL_SIZE, MakeVmdk, qemu_img
 from offline_mig.errors import OutputRefusedError, SourceUnreadableError, SourceUnsafeError
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.guestfs_engine import as_whole_file
+from offline_mig.guest.guestfs_engine import GuestfsEngine, as_whole_file
 from offline_mig.guest.userspace_engine import UserspaceEngine
 from offline_mig.images import qemu_img as images
 from offline_mig.images.image_reader import ImageReader
@@ -59,6 +59,7 @@ def test_an_ova_is_the_machine_of_its_ovf(ova: Path, ovf: Path) -> None:
     assert packed.files == (ova,)
     assert loose.files == (ovf.with_name("disk1.vmdk"), ovf)
     assert packed.notes == loose.notes == ()
+    assert not packed.firmware_stated
 
 
 def test_a_folder_with_one_is_enough_and_content_tells_without_endings(
@@ -105,6 +106,14 @@ def test_disks_are_read_inside_of_the_archive(
         assert "identical" in compared
     reader = ImageReader(image.path, image.format, SMALL_SIZE, image.window)
     assert reader.read(1024**2 - 100, 5000) == content[1024**2 - 100 :][:5000]
+
+
+@pytest.mark.appliance
+def test_the_appliance_reads_inside_of_the_archive(ova: Path, small_raw: Path) -> None:
+    content = small_raw.read_bytes()
+    image = read_machine(ova).disks[0].image
+    with GuestfsEngine().open((opened(image),), writable=False) as disks:
+        assert disks.read(0, 0, SMALL_SIZE) == content
 
 
 def test_several_disks_in_one_archive_keep_apart(
@@ -185,6 +194,7 @@ def test_lists_of_sha256sum_are_manifests_too(ovf: Path) -> None:
     [
         ("", r"no digest of box\.ovf"),
         ("hello", "cannot be understood"),
+        ("SHA1(" + ") " * 100_000, "cannot be understood"),
         ("SHA256(box.ovf)= 12", "cannot be understood"),
         ("MD5(box.ovf)= d41d8cd98f00b204e9800998ecf8427e", "cannot be understood"),
         (f"SHA1(a)= {'0' * 40}\nSHA1(a)= {'1' * 40}", "two digests of a"),
@@ -317,6 +327,25 @@ def test_the_disk_is_right_about_its_size(tmp_path: Path, stream: Path) -> None:
     text = descriptor([File("disk1.vmdk", disk=rounded)])
     ova, _ = write_ova(tmp_path / "z", text, {"disk1.vmdk": stream})
     assert read_machine(ova).notes == ()
+
+
+def test_the_stated_size_of_a_file_is_compared(
+    tmp_path: Path, small_raw: Path, stream: Path
+) -> None:
+    longer = f'ovf:size="{SMALL_SIZE + 512}"'
+    ova, _ = write_ova(tmp_path / "y", descriptor([File("d.raw", longer)]), {"d.raw": small_raw})
+    with pytest.raises(SourceUnreadableError, match=r"d\.raw is cut off"):
+        read_machine(ova)
+    # A VMDK shows by itself whether it is whole.
+    text = descriptor([File("disk1.vmdk", longer)])
+    ova, _ = write_ova(tmp_path / "z", text, {"disk1.vmdk": stream})
+    assert f"should have {SMALL_SIZE + 512} bytes" in read_machine(ova).notes[0]
+
+
+def test_other_archives_called_ova_are_told_what_they_are(ova: Path) -> None:
+    ova.write_bytes(gzip.compress(ova.read_bytes()))
+    with pytest.raises(SourceUnreadableError, match="a gzip archive"):
+        read_machine(ova)
 
 
 def test_empty_disks_are_left_out_unless_there_are_no_others(tmp_path: Path, stream: Path) -> None:

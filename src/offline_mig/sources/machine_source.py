@@ -63,7 +63,8 @@ def read_machine(
         suffix = path.suffix.lower()
         head = file.read(0, HEAD) if disk_format is None else b""
         if suffix not in _VMX_SUFFIXES:
-            if suffix == _OVA_SUFFIX or looks_like_tar(head):
+            # An OVA is told by its content alone: what is no tar archive has a sentence elsewhere.
+            if looks_like_tar(head):
                 return read_ovf_machine(path, archive=True, scratch=scratch)
             if suffix == _OVF_SUFFIX or looks_like_ovf(head):
                 return read_ovf_machine(path, archive=False, scratch=scratch)

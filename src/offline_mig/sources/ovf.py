@@ -23,9 +23,11 @@ from offline_mig.sources.ovf_units import amount_bytes, unit_bytes
 from offline_mig.sources.ovf_virtualbox import VirtualBoxMachine, read_virtualbox
 
 #: Bytes; licence texts and their translations make some descriptors large.
-MAX_OVF = 16 * 1024 * 1024
-#: What is listed in one descriptor at most; no real machine comes near it.
-_MAX_ENTRIES = 10_000
+MAX_OVF = 4 * 1024 * 1024
+#: Files, disks and items in one descriptor at most; no real machine comes near it.
+_MAX_ENTRIES = 1000
+#: How many machines an error lists.
+_LISTED = 10
 
 _NAMESPACE = re.compile(
     r"https?://(?:schemas\.dmtf\.org/ovf|www\.vmware\.com/schema/ovf)/(?:envelope/)?(\d+)"
@@ -106,7 +108,7 @@ class OvfEnvelope:
 
     files: Mapping[str, OvfFile]
     disks: Mapping[str, OvfDisk]
-    systems: tuple[OvfSystem, ...]
+    system: OvfSystem
     configuration: str | None = None
 
 
@@ -119,7 +121,8 @@ def looks_like_ovf(head: bytes) -> bool:
 def parse_ovf(data: bytes) -> OvfEnvelope:
     """Read the content of a descriptor.
 
-    Raises SourceUnreadableError when it is no XML, no OVF of a known version, or encrypted.
+    Raises SourceUnreadableError when it is no XML, no OVF of a known version, encrypted, or
+    describes several machines: which of them is meant cannot be known.
     """
     root = _parse(data)
     _require_known_version(root)
@@ -135,13 +138,11 @@ def parse_ovf(data: bytes) -> OvfEnvelope:
     for element in _descendants(root, "DiskSection", "Disk"):
         disk = _disk(element)
         _add(disks, disk.id, disk, "disk")
-    systems = tuple(
-        _system(element) for element in root.iter() if _kind(element) == "VirtualSystem"
-    )
-    if not systems:
-        raise SourceUnreadableError("The OVF describes no virtual system.", _DESCRIPTOR_AGAIN)
     return OvfEnvelope(
-        MappingProxyType(files), MappingProxyType(disks), systems, _default_configuration(root)
+        MappingProxyType(files),
+        MappingProxyType(disks),
+        _system(_only_system(root)),
+        _default_configuration(root),
     )
 
 
@@ -185,6 +186,23 @@ def _require_known_version(root: Element) -> None:
             "read.",
             "Export the machine as OVF 1.0 or 2.0.",
         )
+
+
+def _only_system(root: Element) -> Element:
+    systems = [element for element in root.iter() if _kind(element) == "VirtualSystem"]
+    if not systems:
+        raise SourceUnreadableError("The OVF describes no virtual system.", _DESCRIPTOR_AGAIN)
+    if len(systems) > 1:
+        names = [
+            shown(_child_text(element, "Name") or _attribute(element, "id") or "?")[:100]
+            for element in systems[:_LISTED]
+        ]
+        listed = ", ".join(names) + (" ..." if len(systems) > _LISTED else "")
+        raise SourceUnreadableError(
+            f"The OVF describes {len(systems)} machines: {listed}.",
+            "Export each machine on its own, or unpack the OVA and give the disk image of one.",
+        )
+    return systems[0]
 
 
 def _add(entries: dict[str, _Entry], key: str, entry: _Entry, what: str) -> None:
@@ -254,13 +272,17 @@ def _disk(element: Element) -> OvfDisk:
 def _system(element: Element) -> OvfSystem:
     hardware = [child for child in element if _kind(child) == "VirtualHardwareSection"]
     name = _child_text(element, "Name")
-    items: list[OvfItem] = []
+    items: list[Element] = []
     for section in hardware[:1]:
         items = [
-            _item(child)
+            child
             for child in section
             if local_name(child) in {"Item", "StorageItem", "EthernetPortItem"}
-        ][:_MAX_ENTRIES]
+        ]
+        if len(items) > _MAX_ENTRIES:
+            raise SourceUnreadableError(
+                f"The OVF lists {len(items)} pieces of hardware.", _DESCRIPTOR_AGAIN
+            )
         described = next((c for c in section if local_name(c) == "System"), None)
         if name is None and described is not None:
             name = _child_text(described, "VirtualSystemIdentifier")
@@ -284,7 +306,7 @@ def _system(element: Element) -> OvfSystem:
         id=_attribute(element, "id") or "",
         name=name,
         guest_os=_guest_os(element),
-        items=tuple(items),
+        items=tuple(_item(child) for child in items),
         hardware_sections=len(hardware),
         settings=MappingProxyType(settings),
         virtualbox=None if virtualbox is None else read_virtualbox(virtualbox),

@@ -41,7 +41,6 @@ _CONTROLLER_MODELS = {
 _NIC_MODELS = {"pcnet32": "vlance"}
 _HOST_RESOURCE = re.compile(r"(?:ovf:)?/*(disk|file)/(.+)")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
-_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +83,10 @@ class _Controller:
     model: str | None
 
 
-def only_system(envelope: OvfEnvelope) -> OvfSystem:
-    """Return the one virtual system of an envelope; raises SourceUnreadableError for several.
-
-    Which of them is meant cannot be known, and a conversion makes one machine.
-    """
-    if len(envelope.systems) == 1:
-        return envelope.systems[0]
-    names = [shown(s.name or s.id) for s in envelope.systems]
-    listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
-    raise SourceUnreadableError(
-        f"The OVF describes {len(names)} machines: {listed}.",
-        "Export each machine on its own, or unpack the OVA and give the disk image of one.",
-    )
-
-
-def read_hardware(envelope: OvfEnvelope, system: OvfSystem) -> OvfHardware:
-    """Interpret a virtual system. Raises SourceUnreadableError for nonsense in it."""
+def read_hardware(envelope: OvfEnvelope) -> OvfHardware:
+    """Interpret the system of an envelope. Raises SourceUnreadableError for nonsense in it."""
     notes: list[str] = []
+    system = envelope.system
     if system.hardware_sections > 1:
         notes.append(
             f"The OVF offers {system.hardware_sections} sets of hardware; the first was taken."

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.images.image_lock import refuse_in_use
-from offline_mig.machine import Disk, Firmware, Machine
+from offline_mig.machine import Disk, DiskFormat, Firmware, Machine
 from offline_mig.sources.disk_image import (
     ExaminedImage,
     examine_disk_image,
@@ -17,7 +17,7 @@ from offline_mig.sources.disk_image import (
 )
 from offline_mig.sources.file_access import shown
 from offline_mig.sources.ovf import MAX_OVF, OvfDisk, OvfEnvelope, OvfFile, parse_ovf
-from offline_mig.sources.ovf_hardware import OvfHardware, PlacedDisk, only_system, read_hardware
+from offline_mig.sources.ovf_hardware import OvfHardware, PlacedDisk, read_hardware
 from offline_mig.sources.ovf_manifest import (
     MAX_MANIFEST,
     ManifestEntry,
@@ -63,7 +63,7 @@ def read_ovf_machine(path: Path, *, archive: bool, scratch: Path | None) -> Mach
         manifest = _read_manifest(package, notes)
         _verify(manifest, [package.descriptor])
         envelope = parse_ovf(package.descriptor.content(MAX_OVF, "an OVF"))
-        hardware = read_hardware(envelope, only_system(envelope))
+        hardware = read_hardware(envelope)
     except OfflineMigError as error:
         raise type(error)(f"{shown(source)}: {error.message}", error.remedy) from error
     notes += hardware.notes
@@ -207,6 +207,7 @@ def _disk(found: _FoundDisk, scratch: Path | None, number: int, notes: list[str]
     examined = _examined(found, scratch, number, notes)
     notes += examined.notes
     placed, image = found.placed, examined.image
+    _compare_file_size(found, image.format, notes)
     size, stated = image.virtual_size, placed.disk.capacity
     # Sizes in large units are rounded.
     if size and stated and abs(size - stated) >= max(placed.disk.capacity_unit, _MIB):
@@ -215,6 +216,20 @@ def _disk(found: _FoundDisk, scratch: Path | None, number: int, notes: list[str]
             "the disk is right."
         )
     return Disk(image, placed.bus, placed.controller, placed.unit, placed.controller_model)
+
+
+def _compare_file_size(found: _FoundDisk, image_format: DiskFormat, notes: list[str]) -> None:
+    """Compare a disk's file with the size that the OVF states; a raw image has no other mark."""
+    there, stated = sum(file.size for file in found.stored), found.file.size
+    if stated is None or there == stated:
+        return
+    name = shown(found.file.href)
+    if there < stated and image_format is DiskFormat.RAW:
+        raise SourceUnreadableError(
+            f"{name} is cut off: it has {there} bytes, but the OVF says {stated}.",
+            "Copy it again from where it came from.",
+        )
+    notes.append(f"{name} should have {stated} bytes by the OVF, but has {there}.")
 
 
 def _examined(

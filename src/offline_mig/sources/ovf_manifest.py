@@ -26,6 +26,8 @@ _TAGGED = re.compile(
 _LISTED = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\s+\*?(.+)", re.IGNORECASE)
 #: Hexadecimal digits of each digest that is in use.
 _ALGORITHMS = {"1": ("sha1", 40), "256": ("sha256", 64), "512": ("sha512", 128)}
+#: Characters; file systems have names of 255 bytes and paths of 4096.
+_MAX_LINE = 5000
 _BY_LENGTH = {length: name for name, length in _ALGORITHMS.values()}
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -97,6 +99,8 @@ def verify_files(
 
 
 def _entry(line: str) -> ManifestEntry | None:
+    if len(line) > _MAX_LINE:
+        return None
     if tagged := _TAGGED.fullmatch(line):
         algorithm, length = _ALGORITHMS.get(tagged[1], ("", 0))
         if len(tagged[3]) != length:
