@@ -134,7 +134,8 @@ def _unknown(path: Path, head: bytes) -> SourceUnreadableError:
                 f'"# Disk DescriptorFile".',
                 "Copy the disk again; a web page or a pointer file may have been saved instead.",
             )
-        return SourceUnreadableError(f"{shown(path)} is {what}, not a disk image.", _GIVE_DISK)
+        remedy = _GIVE_DISK if what == "a text file" else "Give the disk image that it names."
+        return SourceUnreadableError(f"{shown(path)} is {what}, not a disk image.", remedy)
     if not any(head):
         return SourceUnreadableError(
             f"{shown(path)} holds only zeros where a disk has its partition table.",
