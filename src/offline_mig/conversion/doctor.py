@@ -63,7 +63,9 @@ class Diagnosis:
     @property
     def is_disk_image(self) -> bool:
         """Whether a disk image was named, which a repair can change, and not a whole machine."""
-        return self.machine.source == self.machine.disks[0].image.path
+        image = self.machine.disks[0].image
+        # An OVA is the file of its disks as well, but no image.
+        return image.member is None and self.machine.source == image.path
 
     @property
     def mendable(self) -> bool:
