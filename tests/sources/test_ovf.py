@@ -31,8 +31,8 @@ def hardware(text: str) -> OvfHardware:
     return read_hardware(parse_ovf(text.encode()))
 
 
-def with_items(*items: str, **changes: str) -> OvfHardware:
-    return hardware(descriptor(items=items, **changes))  # type: ignore[arg-type]
+def with_items(*items: str) -> OvfHardware:
+    return hardware(descriptor(items=items))
 
 
 def test_a_machine_of_vmware() -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -295,10 +296,10 @@ def test_chunks_that_are_not_compressed_are_joined(tmp_path: Path, small_raw: Pa
     ],
 )
 def test_damaged_compressed_disks_are_told(
-    tmp_path: Path, stream: Path, damage: object, words: str
+    tmp_path: Path, stream: Path, damage: Callable[[bytes], bytes], words: str
 ) -> None:
     packed = tmp_path / "p"
-    packed.write_bytes(damage(gzip.compress(stream.read_bytes())))  # type: ignore[operator]
+    packed.write_bytes(damage(gzip.compress(stream.read_bytes())))
     text = descriptor([File("disk1.vmdk.gz", 'ovf:compression="gzip"')])
     _, ovf = write_ova(tmp_path / "y", text, {"disk1.vmdk.gz": packed})
     with pytest.raises(SourceUnreadableError, match=words):
