@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.ovf import descriptor, write_ova
 from fixtures.source_images import LARGE_SIZE, SMALL_SIZE, MakeVmdk, patterned, qemu_img
 
 _recorders: list[list[str]] = []
@@ -62,3 +63,18 @@ def make_vmdk(tmp_path: Path, small_raw: Path) -> MakeVmdk:
         return folder / name
 
     return make
+
+
+@pytest.fixture
+def stream(make_vmdk: MakeVmdk) -> Path:
+    return make_vmdk("streamOptimized")
+
+
+@pytest.fixture
+def ova(tmp_path: Path, stream: Path) -> Path:
+    return write_ova(tmp_path / "x", descriptor(), {"disk1.vmdk": stream})[0]
+
+
+@pytest.fixture
+def ovf(ova: Path) -> Path:
+    return ova.parent / "ovf" / "box.ovf"
