@@ -237,8 +237,8 @@ def _convert(
             free_space_left_out=left_out,
         )
         workspace.write(report_name, report_json(report))
-        files = list(workspace.publish(published, every_name))
-    return Conversion(output, documents, tuple(files[: len(names)]), files[-1], report)
+        results = list(workspace.publish(published, every_name))
+    return Conversion(output, documents, tuple(results[: len(names)]), results[-1], report)
 
 
 def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
