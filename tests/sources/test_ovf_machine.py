@@ -62,6 +62,7 @@ def test_a_folder_with_one_is_enough_and_content_tells_without_endings(
         read_machine(ova.parent)
 
 
+@pytest.mark.usefixtures("userspace")
 @pytest.mark.parametrize("form", ["vmdk", "raw", "qcow2", "vpc", "vdi"])
 def test_disks_are_read_inside_of_the_archive(
     tmp_path: Path, small_raw: Path, stream: Path, form: str
@@ -101,6 +102,7 @@ def test_the_appliance_reads_inside_of_the_archive(ova: Path, small_raw: Path) -
         assert disks.read(0, 0, SMALL_SIZE) == content
 
 
+@pytest.mark.usefixtures("userspace")
 def test_several_disks_in_one_archive_keep_apart(
     tmp_path: Path, small_raw: Path, stream: Path
 ) -> None:
