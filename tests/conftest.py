@@ -18,6 +18,7 @@ from fixtures.guests import (
     build_guest,
 )
 from fixtures.virtio_win import write_iso, write_tree
+from offline_mig.guest.userspace_engine import userspace_problems
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +80,14 @@ def drivers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drivers_iso(drivers_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same drivers as an ISO image."""
     return write_iso(drivers_dir, tmp_path_factory.mktemp("virtio-win-iso") / "virtio-win.iso")
+
+
+@pytest.fixture(scope="session")
+def userspace() -> None:
+    """Skips where the userspace engine does not work."""
+    problems = userspace_problems()
+    if problems:
+        pytest.skip(" ".join(problems))
 
 
 def _require_data(spec: GuestSpec) -> None:

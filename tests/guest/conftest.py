@@ -13,18 +13,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.users import User
-from offline_mig.guest.userspace_engine import userspace_problems
 
 #: An id that is no account's.
 _STRANGER = 54321
-
-
-@pytest.fixture(scope="session")
-def userspace() -> None:
-    """Skips where the engine does not work."""
-    problems = userspace_problems()
-    if problems:
-        pytest.skip(" ".join(problems))
 
 
 @pytest.fixture(params=["root", "ordinary"])
