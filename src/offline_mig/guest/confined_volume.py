@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +24,7 @@ from offline_mig.guest.filesystem import (
     HIBERFIL,
     READ_LIMIT,
     DirectoryEntry,
+    create_one_by_one,
     not_plain,
     too_large,
 )
@@ -189,6 +190,10 @@ class ConfinedVolume:
     def make_directory(self, path: str) -> None:
         """Create one directory in an existing one."""
         self._worker.ask(f"create the directory {path}", messages.MAKE_DIRECTORY, text(path))
+
+    def create(self, directories: Sequence[str], files: Mapping[str, bytes]) -> None:
+        """Create directories and files, none of which is there yet."""
+        create_one_by_one(self, directories, files)
 
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory."""

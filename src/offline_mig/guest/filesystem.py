@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,11 +74,27 @@ class GuestFilesystem(Protocol):
         Its ACL is as with a new file.
         """
 
+    def create(self, directories: Sequence[str], files: Mapping[str, bytes]) -> None:
+        """Create directories, outer ones first, and files; none of them may be there yet.
+
+        Raises FileNotFoundError for one whose parent neither is there nor comes before it.
+        """
+
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory; raises FileNotFoundError."""
 
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""
+
+
+def create_one_by_one(
+    volume: GuestFilesystem, directories: Sequence[str], files: Mapping[str, bytes]
+) -> None:
+    """Do what GuestFilesystem.create does where that is no slower."""
+    for directory in directories:
+        volume.make_directory(directory)
+    for path, data in files.items():
+        volume.write(path, data)
 
 
 def too_large(path: str, limit: int, size: int | None = None) -> GuestRefusedError:

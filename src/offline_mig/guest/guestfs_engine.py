@@ -146,6 +146,7 @@ class GuestfsDisks:
         with failing("list the disks"):
             self._devices = list(handle.list_devices())
         self._tables: dict[int, dict[int, tuple[int, int]]] = {}
+        self._sizes: dict[int, int] = {}
         self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
         self._numbers = itertools.count()
@@ -164,8 +165,10 @@ class GuestfsDisks:
 
     def size(self, disk: int) -> int:
         """Return a disk's virtual size in bytes."""
-        with failing("read the size of a disk"):
-            return int(self._handle.blockdev_getsize64(self._devices[disk]))
+        if disk not in self._sizes:
+            with failing("read the size of a disk"):
+                self._sizes[disk] = int(self._handle.blockdev_getsize64(self._devices[disk]))
+        return self._sizes[disk]
 
     def read(self, disk: int, offset: int, size: int) -> bytes:
         """Return bytes of a disk, fewer at its end."""

@@ -9,7 +9,7 @@ journal and its undoing are made like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -142,6 +142,23 @@ class JoinedVolumes:
         if isinstance(volume, _Sector):
             raise FileNotFoundError(path)
         volume.make_directory(below)
+
+    def create(self, directories: Sequence[str], files: Mapping[str, bytes]) -> None:
+        """Create directories and files, none of which is there yet; sectors always are."""
+        folders: dict[int, list[str]] = {}
+        contents: dict[int, dict[str, bytes]] = {}
+        volumes: dict[int, GuestFilesystem] = {}
+        for path in (*directories, *files):
+            volume, below, _ = self._find(path)
+            if isinstance(volume, _Sector):
+                raise FileExistsError(path)
+            volumes[id(volume)] = volume
+            if path in files:
+                contents.setdefault(id(volume), {})[below] = files[path]
+            else:
+                folders.setdefault(id(volume), []).append(below)
+        for key, volume in volumes.items():
+            volume.create(folders.get(key, []), contents.get(key, {}))
 
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory; raises FileNotFoundError."""

@@ -1,14 +1,13 @@
 """The kinds of change that a plan consists of.
 
-Each knows how to tell that it is done, how to apply itself and what was there before, and how to
-undo itself with that. They state the wanted end and not a step, so applying one twice is the
-same as applying it once.
+Each knows how to tell that it is done, how to apply itself and what was there before. They state
+the wanted end and not a step, so applying one twice is the same as applying it once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from offline_mig.guest.filesystem import HIBERFIL, GuestFilesystem
@@ -165,18 +164,8 @@ class WriteFile:
 
     def apply(self, guest: OpenGuest) -> FileBefore:
         """Make it so; returns what was there."""
-        old = self.before(guest)
-        created = []
-        # What is not on the system volume begins with the name of its own, see JoinedVolumes.
-        volume, _, below = self.path.partition("/")
-        parts = below.split("/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            directory = f"{volume}/{'/'.join(parts[:depth])}"
-            if not guest.files.exists(directory):
-                guest.files.make_directory(directory)
-                created.append(directory)
-        guest.files.write(self.path, self.content)
-        return FileBefore(old.content, tuple(created))
+        (before,) = write_files((self,), guest.files)
+        return before
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +240,36 @@ class DiscardSession:
 RegistryChange = SetValue | CreateKey | DeleteKey
 Change = RegistryChange | ReplayLogs | WriteFile | DiscardSession
 Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore | SessionBefore
+
+
+def write_files(changes: Sequence[WriteFile], files: GuestFilesystem) -> tuple[FileBefore, ...]:
+    """Write files, and the directories that they lack; returns what was there before each.
+
+    What is new is created all at once, which saves an emulated appliance most of the time.
+    """
+    befores: list[FileBefore] = []
+    made: dict[str, str] = {}
+    new: dict[str, bytes] = {}
+    old: dict[str, bytes] = {}
+    for change in changes:
+        created = []
+        # What is not on the system volume begins with the name of its own, see JoinedVolumes.
+        volume, _, below = change.path.partition("/")
+        parts = below.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            directory = f"{volume}/{'/'.join(parts[:depth])}"
+            if directory.casefold() not in made and not files.exists(directory):
+                made[directory.casefold()] = directory
+                created.append(directory)
+        there = files.exists(change.path)
+        content = files.read(change.path) if there else None
+        (old if there else new)[change.path] = change.content
+        befores.append(FileBefore(content, tuple(created)))
+    if made or new:
+        files.create(tuple(made.values()), new)
+    for path, content in old.items():
+        files.write(path, content)
+    return tuple(befores)
 
 
 def subject(change: Change | WrittenFile) -> str:

@@ -15,6 +15,7 @@ from offline_mig.surgery.changes import (
     OpenGuest,
     WriteFile,
     subject,
+    write_files,
 )
 from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.plan import Plan
@@ -59,10 +60,15 @@ def apply_plan(
     # A hive on another volume would have that mounted writable for nothing.
     opened = {name: hive_files[name] for name in touched}
     guest = OpenGuest(volume, _open_hives(volume, opened, scratch, writable=True))
-    ordered = sorted(plan, key=lambda change: not isinstance(change, WriteFile))
-    journal = Journal(tuple(JournalEntry(change, change.apply(guest)) for change in ordered))
+    written = [change for change in plan if isinstance(change, WriteFile)]
+    entries = list(map(JournalEntry, written, write_files(written, volume)))
+    entries += [
+        JournalEntry(change, change.apply(guest))
+        for change in plan
+        if not isinstance(change, WriteFile)
+    ]
     _write_back(guest, touched, hive_files, scratch)
-    return journal
+    return Journal(tuple(entries))
 
 
 def verify_plan(
