@@ -82,11 +82,17 @@ def test_the_efi_system_partition_beside_the_system_volume(
             joined.make_directory(on_partition(0, esp, "/EFI/Made"))
             joined.write(on_partition(0, esp, "/EFI/Made/a long name.txt"), b"text")
             joined.write("/made.txt", b"on C:")
+            below = on_partition(0, esp, "/EFI/New")
+            joined.create(
+                (below, "/New", "/New/Inner"), {f"{below}/a.txt": b"1", "/New/Inner/b.txt": b"2"}
+            )
+            assert joined.read("/new/inner/B.TXT") == b"2"
             names = {entry.name for entry in joined.list_directory(on_partition(0, esp, "/EFI"))}
-            assert names == {"Boot", "Microsoft", "Made"}
+            assert names == {"Boot", "Microsoft", "Made", "New"}
     fat = cut_out(path, "qcow2", esp.start, esp.size, tmp_path / "esp")
     assert run_mtools("mtype", "-i", fat, "::/EFI/Boot/bootx64.efi") == "another loader"
     assert run_mtools("mtype", "-i", fat, "::/EFI/Made/a long name.txt") == "text"
+    assert run_mtools("mtype", "-i", fat, "::/EFI/New/a.txt") == "1"
     with (
         engine.open(opened(path, base_image(WINDOWS_10)), writable=False) as disks,
         disks.mount(*place, writable=False) as system,
@@ -120,6 +126,8 @@ def test_sectors(
             joined.write(boot, changed)
             joined.write(first, joined.read(first)[:446] + bytes(66))
             assert joined.read(boot) == changed
+            with pytest.raises(FileExistsError):
+                joined.create((), {boot: changed})
             with pytest.raises(ValueError, match="512 bytes"):
                 joined.write(boot, b"short")
             for refused in (joined.list_directory, joined.delete, joined.make_directory):
