@@ -1,4 +1,4 @@
-"""The one place where a plan is applied, journaled, verified and undone."""
+"""The one place where a plan is applied, journaled and verified."""
 
 from __future__ import annotations
 
