@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
+from offline_mig.cli.interruption import Terminated, interruptions
 from offline_mig.errors import OfflineMigError
 from offline_mig.sources.file_access import shown
 
 #: What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
 _JSON = "offline_mig.json"
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: the run is wound up as for Ctrl-C."""
 
 
 class Commands(click.Group):
@@ -31,9 +26,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turns the project's errors into messages and exit codes."""
-        before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            return super().invoke(ctx)
+            with interruptions():
+                return super().invoke(ctx)
         except click.UsageError as error:
             if _wants_json(ctx):
                 _print_json(error.format_message(), "See --help.", error.exit_code)
@@ -51,9 +46,6 @@ class Commands(click.Group):
             # Results appear only when they are whole, and may have in the last moment.
             message = "Interrupted; nothing was left half done."
             fail(message, "", INTERRUPTED, as_json=_wants_json(ctx))
-        finally:
-            # Whoever runs the command inside a program of their own gets their handler back.
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def fail(message: str, remedy: str, code: int, *, as_json: bool) -> NoReturn:
@@ -79,7 +71,3 @@ def _print_json(message: str, remedy: str, code: int) -> None:
 
 def _wants_json(ctx: click.Context) -> bool:
     return bool(ctx.meta.get(_JSON))
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
