@@ -80,7 +80,8 @@ def examples() -> list[str]:
 @pytest.mark.parametrize("line", examples())
 def test_documented_commands_are_understood(line: str) -> None:
     _, name, *arguments = shlex.split(line, comments=True)
-    command = main.commands[name]
+    command = main.get_command(click.Context(main), name)
+    assert command is not None, name
     if isinstance(command, click.Group):
         name, *arguments = arguments
         command = command.commands[name]
@@ -109,7 +110,9 @@ def test_exit_codes_are_documented() -> None:
 
 def test_every_option_of_convert_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    for parameter in main.commands["convert"].params:
+    convert = main.get_command(click.Context(main), "convert")
+    assert convert is not None
+    for parameter in convert.params:
         if isinstance(parameter, click.Option):
             assert any(option in text for option in (*parameter.opts, *parameter.secondary_opts)), (
                 parameter.name

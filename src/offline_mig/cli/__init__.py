@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from offline_mig.cli.commands import main
+from offline_mig.cli.command_table import main
 
 __all__ = ["main"]

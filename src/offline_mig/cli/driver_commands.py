@@ -11,7 +11,8 @@ from offline_mig.cli import driver_screen
 from offline_mig.cli.failure import Commands
 from offline_mig.cli.parameters import JSON, PATH
 from offline_mig.conversion.driver_choice import consider_drivers, open_sources, settle_drivers
-from offline_mig.conversion.report import drivers_record, plain
+from offline_mig.conversion.plain_data import plain
+from offline_mig.conversion.report import drivers_record
 from offline_mig.drivers.inventory import list_packages
 from offline_mig.windows.short_name import parse_short_name
 from offline_mig.windows.version import WindowsVersion

@@ -12,7 +12,7 @@ from offline_mig.cli.parameters import ENGINE, JSON, PATH
 from offline_mig.cli.screen import Screen
 from offline_mig.conversion.edit import recover_image
 from offline_mig.conversion.engines import EngineChoice, choose_engine
-from offline_mig.conversion.report import plain
+from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.undo import UndoResult, undo_edit
 
 IMAGE = click.argument("image", type=PATH)

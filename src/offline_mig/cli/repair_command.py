@@ -13,9 +13,10 @@ from offline_mig.cli import doctor_screen, screen
 from offline_mig.cli.doctor_commands import BUS, DOMAIN, FIRMWARE, MACHINE, TRUSTED, boot_question
 from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.guest_record import guest_facts_record
 from offline_mig.conversion.in_place import InPlaceOptions
+from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.repair import Repair, RepairOptions, repair
-from offline_mig.conversion.report import guest_facts_record, plain
 from offline_mig.conversion.verdict_record import verdict_record
 from offline_mig.sources.file_access import shown
 from offline_mig.surgery.record import plan_record

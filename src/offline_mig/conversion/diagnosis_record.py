@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from offline_mig.conversion.doctor import Diagnosis
-from offline_mig.conversion.report import guest_record, plain
+from offline_mig.conversion.guest_record import guest_record
+from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.verdict_record import verdict_record
 
 SCHEMA = "offline-mig/doctor/1"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from offline_mig import __version__
 from offline_mig.agents.agent import Agent
 from offline_mig.conversion.agent_choice import ChosenAgents
 from offline_mig.conversion.driver_choice import ChosenDrivers
+from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.source_guard import FileState
 from offline_mig.conversion.verdict_record import verdict_record
 from offline_mig.diagnosis.verdict import Verdict
@@ -34,7 +31,6 @@ from offline_mig.surgery.record import journal_record, plan_record
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.windows.cabinet import require_libarchive
-from offline_mig.windows.services import read_boot_services, read_critical_devices
 
 #: Changes when the report's form does.
 SCHEMA = "offline-mig/report/1"
@@ -112,31 +108,6 @@ def tool_versions() -> dict[str, str]:
     }
 
 
-def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) -> dict[str, Any]:
-    """Return what was found in the guest as plain data."""
-    return {**guest_facts_record(facts, volume), "partition_tables": plain(layout.tables)}
-
-
-def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> dict[str, Any]:
-    """Return what was found on the guest's system volume as plain data."""
-    system, control_set = facts.system, facts.control_sets.current
-    system_root = facts.software.value(r"Microsoft\Windows NT\CurrentVersion", "SystemRoot")
-    return {
-        "windows": {**plain(facts.version), "release": facts.version.release},
-        "system_partition": volume.choice,
-        "windows_folder": facts.root,
-        "system_root": system_root.as_text() if system_root else None,
-        "control_sets": plain(facts.control_sets),
-        "driver_database": facts.has_driver_database,
-        "realtime_is_universal": facts.realtime_is_universal,
-        "hibernation": plain(facts.hibernation),
-        "boot_controllers": plain(facts.boot_controllers),
-        "boot_services": plain(read_boot_services(system, control_set)),
-        "critical_devices": plain(read_critical_devices(system, control_set)),
-        "free_space": facts.free_space,
-    }
-
-
 def drivers_record(chosen: ChosenDrivers) -> list[dict[str, Any]]:
     """Return which driver packages were chosen, and what was passed over, as plain data."""
     return [_choice_record(choice) for choice in chosen.considered]
@@ -203,23 +174,3 @@ def _package_record(package: DriverPackage) -> dict[str, Any]:
         },
         "missing_files": list(package.missing_files),
     }
-
-
-def plain(value: Any) -> Any:
-    """Return a value of dataclasses, enums, paths and tuples as what JSON knows."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Path):
-        # A name that is no text is still told.
-        return os.fsencode(value).decode("utf-8", "backslashreplace")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return value

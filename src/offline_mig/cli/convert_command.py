@@ -1,4 +1,4 @@
-"""The commands."""
+"""The command that converts a guest."""
 
 from __future__ import annotations
 
@@ -11,104 +11,23 @@ from typing import Any
 
 import click
 
-from offline_mig import __version__
-from offline_mig.cli import screen
-from offline_mig.cli.doctor_commands import doctor, explain
-from offline_mig.cli.driver_commands import drivers
-from offline_mig.cli.edit_commands import recover, undo
-from offline_mig.cli.failure import Commands
+from offline_mig.cli import convert_screen
 from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, JSON, PATH, SYSTEM_PARTITION
-from offline_mig.cli.repair_command import repair_command
+from offline_mig.cli.screen import Screen
 from offline_mig.conversion.convert import Conversion, Rehearsal, convert, rehearse
 from offline_mig.conversion.engines import EngineChoice, choose_engine
-from offline_mig.conversion.examination import inspect_guest
-from offline_mig.conversion.host_check import check_host
+from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.options import ConvertOptions
-from offline_mig.conversion.report import (
-    agents_record,
-    drivers_record,
-    guest_record,
-    plain,
-    report_json,
-)
-from offline_mig.errors import HostNotReadyError
+from offline_mig.conversion.plain_data import plain
+from offline_mig.conversion.report import agents_record, drivers_record, report_json
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.record import plan_record
 from offline_mig.targets.devices import DiskBus, MachineType
 from offline_mig.targets.documents import TargetDocument
 from offline_mig.targets.options import TargetKind, TargetOptions
 
-_EPILOG = """\b
-Exit codes:
-  0    done
-  1    unexpected failure of the host; of doctor: the guest would stop
-  2    wrong usage
-  3    this host lacks something (see 'offline-mig check')
-  4    the source is missing, damaged or incomplete
-  5    the source names files that it has no business with
-  6    the guest is in a state, or of a kind, that must not be edited
-  7    no usable driver or agent for this Windows
-  8    the results cannot be written
-  9    an external program failed
-  10   something did not read back as written
-  11   of doctor: it cannot be told whether the guest boots
-  12   of repair: what stops the guest cannot be mended; nothing was changed
-  130  interrupted
-"""
 
-
-@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="offline-mig")
-def main() -> None:
-    """Turn powered-off VMware Windows guests into VirtIO-only KVM guests, never booting them."""
-
-
-main.add_command(drivers)
-main.add_command(doctor)
-main.add_command(explain)
-main.add_command(repair_command)
-main.add_command(undo)
-main.add_command(recover)
-
-
-@main.command()
-@JSON
-def check(as_json: bool) -> None:
-    """Tell whether this host can convert guests, and what it lacks."""
-    checks = check_host()
-    if as_json:
-        _print_json({"schema": "offline-mig/check/1", "checks": plain(checks)})
-    else:
-        screen.show_checks(checks)
-    if not all(point.passed or not point.needed for point in checks):
-        sys.exit(HostNotReadyError.exit_code)
-
-
-@main.command()
-@click.argument("source", type=PATH)
-@SYSTEM_PARTITION
-@ENGINE
-@JSON
-def inspect(source: Path, system_partition: str | None, engine: str, as_json: bool) -> None:
-    """Tell what machine SOURCE is and which Windows is in it; changes nothing.
-
-    SOURCE is a .vmx or .ovf file, a folder with one, an .ova file, or a disk image (VMDK, qcow2,
-    raw, VDI, VHD, VHDX).
-    """
-    found = inspect_guest(source, choose_engine(EngineChoice(engine)), system_partition)
-    if as_json:
-        record = {
-            "schema": "offline-mig/inspect/1",
-            "machine": plain(found.machine),
-            "guest": guest_record(found.facts, found.volume, found.layout),
-            "notes": list(found.notes),
-        }
-        _print_json(record)
-    else:
-        screen.show_examination(found)
-
-
-@main.command("convert")
+@click.command("convert")
 @click.argument("source", type=PATH)
 @click.option(
     "--drivers",
@@ -249,7 +168,7 @@ def convert_command(
         ),
     )
     chosen = choose_engine(EngineChoice(engine))
-    progress = screen.Screen(quiet=quiet or as_json)
+    progress = Screen(quiet=quiet or as_json)
     if dry_run:
         rehearsal = rehearse(source, options, chosen, progress)
         if as_json:
@@ -257,13 +176,13 @@ def convert_command(
         else:
             arguments = [part for part in sys.argv[1:] if part != "--dry-run"]
             arguments += [] if output else ["-o", "FOLDER"]
-            screen.show_rehearsal(rehearsal, shlex.join(["offline-mig", *arguments]))
+            convert_screen.show_rehearsal(rehearsal, shlex.join(["offline-mig", *arguments]))
         return
     done = convert(source, options, chosen, progress)
     if as_json:
         _print_json(_conversion_record(done))
     else:
-        screen.show_conversion(done)
+        convert_screen.show_conversion(done)
 
 
 def _resolution(text: str) -> tuple[int, int]:

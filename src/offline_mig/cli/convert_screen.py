@@ -1,0 +1,82 @@
+"""What people read on the screen of a conversion."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from offline_mig.cli.screen import (
+    counted,
+    plural,
+    row,
+    show_diff,
+    show_machine,
+    show_notes,
+    show_windows,
+    size,
+    windows_name,
+)
+from offline_mig.conversion.convert import Conversion, Rehearsal
+from offline_mig.surgery.agents import Placement
+from offline_mig.targets.documents import next_commands
+
+
+def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
+    """Print a dry run: the plan as a diff, and the machine that would come out."""
+    show_machine(rehearsal.machine)
+    show_windows(rehearsal.proposal.facts)
+    click.echo()
+    pending = rehearsal.proposal.pending
+    if len(pending):
+        show_diff(rehearsal.proposal.diff)
+        click.echo(f"{counted(pending)} would be changed; nothing was.")
+    else:
+        click.echo("Nothing would be changed: the guest has all of it already.")
+    click.echo()
+    for document in rehearsal.documents:
+        click.echo(f"{document.name} would be ({document.title}):")
+        click.echo(document.text.rstrip())
+        click.echo()
+    show_notes(rehearsal.notes)
+    click.echo()
+    click.echo(f"To do it: {command}")
+
+
+def show_conversion(done: Conversion) -> None:
+    """Print what a conversion did, to be read in ten seconds."""
+    report = done.report
+    click.secho(f"Converted {report.machine.name}", bold=True)
+    row("guest", windows_name(report.facts.version))
+    for number, driver in enumerate(report.drivers.drivers.boot):
+        text = f"{driver.name} {driver.package.driver_version_text}, from {driver.location}"
+        row("boots by" if number == 0 else "", text)
+    for number, placed in enumerate(report.agents.plan.placed):
+        agent = placed.agent
+        text = f"{agent.kind} {agent.version} {placed.placement}, from {agent.origin}"
+        if placed.placement is Placement.KEPT:
+            where = f" in {placed.folder}" if placed.folder else ""
+            text = f"{agent.kind}: the guest's own{where} was kept"
+        row("agents" if number == 0 else "", text)
+    if report.journal.entries:
+        applied = Counter(entry.change for entry in report.journal.entries)
+        first = True
+        for block in report.pending.blocks:
+            count = sum(1 for change in block.changes if change in applied)
+            if count:
+                row("changed" if first else "", f"{block.title}: {plural(count, 'change')}")
+                first = False
+    else:
+        row("changed", "nothing: the guest had all of it already")
+    for number, disk in enumerate(done.disks):
+        used = disk.stat().st_blocks * 512
+        row("results" if number == 0 else "", f"{disk} ({size(used)} on disk)")
+    for document in done.documents:
+        row("", f"{done.folder / document.name} ({document.title})")
+    row("", f"{done.report_file} (everything that was found and done)")
+    row("took", f"{sum(report.seconds.values()):.0f} s")
+    show_notes(report.notes)
+    click.echo()
+    click.echo("Next:")
+    for command in next_commands(report.target, done.folder, done.documents):
+        click.echo(f"  {command}")
