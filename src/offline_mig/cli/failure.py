@@ -9,6 +9,7 @@ import click
 
 from offline_mig.cli.interruption import Terminated, interruptions
 from offline_mig.errors import OfflineMigError
+from offline_mig.scratch import own_scratch
 from offline_mig.sources.file_access import shown
 
 #: What a shell reports for a program that Ctrl-C ended.
@@ -27,7 +28,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turns the project's errors into messages and exit codes."""
         try:
-            with interruptions():
+            with interruptions(), own_scratch():
                 return super().invoke(ctx)
         except click.UsageError as error:
             if _wants_json(ctx):

@@ -112,6 +112,8 @@ def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kv
             handle.set_backend_setting("force_tcg", "1")
         handle.set_network(False)
         handle.set_identifier("offline-mig")
+        # It would look at TMPDIR by itself, and leave there what a killed run cannot remove.
+        handle.set_tmpdir(tempfile.gettempdir())
         # Ctrl-C in a terminal goes to a whole process group: it must reach this program only,
         # which then ends the appliance in order.
         handle.set_pgroup(True)
