@@ -7,6 +7,7 @@ import random
 import shutil
 import string
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,17 @@ def test_written_files_are_there_for_others(volume: Path, size: int) -> None:
         file, _ = find(fat, "/EFI/new file.efi")
         assert fat.read(file, max(0, size - 7), 100) == noise(size)[max(0, size - 7) :]
         assert fat.read(file, size + 1, 100) == b""
+
+
+def test_new_directories_have_a_date(volume: Path) -> None:
+    with opened(volume) as fat:
+        fat.create(0, "EFI", is_directory=True)
+        put(fat, "/EFI/boot.efi", b"x")
+    listing = subprocess.run(
+        ["mdir", "-/", "-i", volume, "::"], check=True, capture_output=True, text=True
+    ).stdout
+    assert listing.count("<DIR>") == 3
+    assert "1980" not in listing
 
 
 def test_names_are_what_others_read(volume: Path) -> None:

@@ -210,7 +210,9 @@ def new_directory(cluster: int, parent: int, now: tuple[int, int], size: int) ->
 def pointing(raw: bytes, cluster: int) -> bytes:
     """Return a slot with another first cluster."""
     slot = bytearray(raw)
-    struct.pack_into("<H4xH", slot, 20, cluster >> 16, cluster & 0xFFFF)
+    # Apart, since pad bytes of a format are written as zeros: between them is the time.
+    struct.pack_into("<H", slot, 20, cluster >> 16)
+    struct.pack_into("<H", slot, 26, cluster & 0xFFFF)
     return bytes(slot)
 
 
