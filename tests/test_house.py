@@ -25,6 +25,7 @@ FLOORS = {
     "sources": 2,
     "surgery": 2,
     "targets": 2,
+    "setup_media": 2,
     "diagnosis": 3,
     "conversion": 4,
     "cli": 5,
@@ -117,3 +118,14 @@ def test_every_option_of_convert_is_in_the_readme() -> None:
             assert any(option in text for option in (*parameter.opts, *parameter.secondary_opts)), (
                 parameter.name
             )
+
+
+@pytest.mark.parametrize("name", ["floppy", "iso"])
+def test_every_option_of_media_is_documented(name: str) -> None:
+    media = main.get_command(click.Context(main), "media")
+    assert isinstance(media, click.Group)
+    for document in ("README.md", "docs/media.md"):
+        text = (ROOT / document).read_text()
+        for parameter in media.commands[name].params:
+            named = any(f"`{option}" in text for option in parameter.opts)
+            assert named, (document, parameter.name)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import txtsetup
 from fixtures.guest_spec import GuestKind, GuestSpec
-from fixtures.inf_texts import windows
+from fixtures.inf_texts import inf_text, windows
 from fixtures.memory_volume import MemoryVolume
 from fixtures.virtio_win import ALL_RELEASES, driver_files, drivers_of
 from fixtures.windows_tree import system_volume
@@ -33,6 +34,8 @@ from offline_mig.drivers.directories import expand_directories
 from offline_mig.drivers.inf import InfError, InfFile, InfLine, parse_inf
 from offline_mig.drivers.layout import place_of
 from offline_mig.drivers.package import DriverPackage, read_package
+from offline_mig.setup_media.contents import MediumDriver
+from offline_mig.setup_media.floppy import floppy_contents
 from offline_mig.surgery.changes import CreateKey, SetValue, WriteFile
 from offline_mig.surgery.driver_install import PlacedDriver, install_changes
 from offline_mig.surgery.facts import GuestFacts, examine
@@ -124,6 +127,30 @@ def test_every_line_of_published_infs(wine: WineSetupApi, shared_data: Path) -> 
         assert read == wines_lines(answer), path
         compared += sum(map(len, read.values()))
     assert compared > 7000
+
+
+def test_txtsetup_oem_is_read_the_same(wine: WineSetupApi, tmp_path: Path) -> None:
+    """It has the syntax of an INF, but for its [Version]."""
+    values = '\n[ServiceReg]\nHKR, "A b", "C, d", 0, "e # f"\n'
+    packages = []
+    for release in ("xp", "2k3"):
+        version = windows(release, Architecture.X86)
+        text = inf_text(decoration="NTx86", extra=values).encode()
+        read = read_package("viostor.inf", text, version)
+        whole = read.with_files(dict.fromkeys(read.source_paths, b"x"))
+        packages.append(MediumDriver("viostor", version, whole))
+    made = floppy_contents(packages).files["txtsetup.oem"]
+    path = tmp_path / "txtsetup.inf"
+    path.write_bytes(b'[Version]\r\nSignature="$Windows NT$"\r\n' + made)
+    (answer,) = wine.ask([("lines", windows_path(path))])
+    assert answer.error == 0
+    found: dict[str, txtsetup.Lines] = {}
+    for section, key, *fields in answer.texts("line"):
+        line = (str(key).lower(), [str(field) for field in fields])
+        found.setdefault(str(section).lower(), []).append(line)
+    del found["version"]
+    assert found == txtsetup.sections(made.decode())
+    assert len(found) == 8
 
 
 #: What INF syntax is made of. Blanks behind a backslash are left out: there Wine keeps them, or

@@ -94,7 +94,8 @@ class Agent:
     """An agent, ready to be put into a guest of its ``architecture``.
 
     ``source`` is what the user named, ``location`` the place within it ("" for the source
-    itself); ``product`` is what its installer calls it. ``images`` is what its programs and
+    itself); ``product`` is what its installer calls it. ``given`` is what the source has of it, by
+    name: the installer, or the programs themselves. ``images`` is what its programs and
     libraries, by lower-case name, say of the Windows that they run on. ``installer`` is whether
     it comes from an MSI. ``notes`` are about what of it is left out.
     """
@@ -108,6 +109,7 @@ class Agent:
     files: tuple[AgentFile, ...]
     service: AgentService
     images: Mapping[str, PeImage]
+    given: Mapping[str, bytes] = field(repr=False)
     registry: tuple[AgentRegistryValue, ...] = ()
     installer: bool = False
     notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ sources of qemu-ga (``qga/installer/qemu-ga.wxs``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from offline_mig.agents.agent import (
     SERVICES,
@@ -72,7 +73,8 @@ def agent_of_package(source: str, location: str, data: bytes) -> Agent | None:
     for row in database.rows("ServiceInstall"):
         for kind, names in SERVICES.items():
             if _text(row, "Name").casefold() in {name.casefold() for name in names}:
-                return _Package(database, source, location).agent(kind, row)
+                given = {(location or source).rpartition("/")[2]: data}
+                return _Package(database, source, location).agent(kind, row, given)
     return None
 
 
@@ -89,7 +91,7 @@ class _Package:
         self._components = {_text(row, "Component"): row for row in database.rows("Component")}
         self._files = {_text(row, "File"): row for row in database.rows("File")}
 
-    def agent(self, kind: AgentKind, service: Row) -> Agent:
+    def agent(self, kind: AgentKind, service: Row, given: Mapping[str, bytes]) -> Agent:
         contents = self._contents()
         files = tuple(AgentFile(self._file_path(key), contents[key.lower()]) for key in self._files)
         if len({(f.path.folder, f.path.relative.lower()) for f in files}) < len(files):
@@ -114,6 +116,7 @@ class _Package:
             files=files,
             service=self._service(service, program),
             images=images,
+            given=given,
             registry=registry,
             installer=True,
             notes=(*notes, *self._conditions()),

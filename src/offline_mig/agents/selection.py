@@ -83,4 +83,5 @@ def _no_agent(
 ) -> NoDriverError:
     told = "; ".join(f"{origin}: {reason}" for origin, reason in list(reasons.items())[:4])
     remedy = f"{_REMEDY} {_LAST_NT5}" if (5, 1) <= windows.nt < (6, 0) else _REMEDY
-    return NoDriverError(f"{source.path} has no agent for {windows.product_name}: {told}.", remedy)
+    name = windows.product_name or f"{windows.release} {windows.architecture}"
+    return NoDriverError(f"{source.path} has no agent for {name}: {told}.", remedy)

@@ -72,4 +72,5 @@ def agent_of_pair(source: str, folder: str, contents: Mapping[str, bytes]) -> Ag
             program=AgentPath(KnownFolder.PROGRAM_FILES, rf"{_FOLDER}\{_SERVICE}"),
         ),
         images=images,
+        given={name: found[name] for name in (_AGENT, _SERVICE)},
     )

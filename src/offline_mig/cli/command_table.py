@@ -17,6 +17,7 @@ _PLACES = {
     "drivers": ("driver_commands", "drivers"),
     "explain": ("doctor_commands", "explain"),
     "inspect": ("inspect_command", "inspect"),
+    "media": ("media_commands", "media"),
     "recover": ("edit_commands", "recover"),
     "repair": ("repair_command", "repair_command"),
     "undo": ("edit_commands", "undo"),

@@ -20,11 +20,16 @@ from offline_mig.windows.version import WindowsVersion
 SOURCES = click.argument("sources", type=PATH, nargs=-1, required=True)
 
 
-def _windows(_context: click.Context, _parameter: click.Parameter, value: str) -> WindowsVersion:
+def windows_by_name(name: str) -> WindowsVersion:
+    """Return the Windows of a short name; raises click.BadParameter."""
     try:
-        return parse_short_name(value)
+        return parse_short_name(name)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _windows(_context: click.Context, _parameter: click.Parameter, value: str) -> WindowsVersion:
+    return windows_by_name(value)
 
 
 @click.group(cls=Commands)

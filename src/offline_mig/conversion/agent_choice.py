@@ -66,10 +66,10 @@ def choose_and_plan_agents(
         )
     if graphics is not Graphics.SPICE and any(agent.kind is AgentKind.SPICE for agent in agents):
         notes.append("The SPICE agent has nothing to do: the screen is not a SPICE one.")
-    return ChosenAgents(choices, plan, (*notes, *_unused(choices)))
+    return ChosenAgents(choices, plan, (*notes, *unused_agents(choices)))
 
 
-def _unused(choices: Sequence[AgentChoice]) -> list[str]:
+def unused_agents(choices: Sequence[AgentChoice]) -> list[str]:
     """Return notes about kinds of agent that were found, of which none fits."""
     return [
         f"No {choice.kind} was put in place: {passed.agent.origin}: {passed.reason}."

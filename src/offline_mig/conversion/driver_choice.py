@@ -116,9 +116,9 @@ def settle_drivers(
         raise no_driver_error(choices[0], windows, media)
     boot = tuple(placed[name] for name in (_BLOCK, _SCSI) if name in placed)
     notes = [
-        *_doubts(choices),
+        *doubts(choices),
         *_absent(placed, windows),
-        *_unusable(choices),
+        *unusable(choices),
     ]
     others = tuple(driver for name, driver in placed.items() if name not in (_BLOCK, _SCSI))
     return ChosenDrivers(
@@ -140,7 +140,7 @@ def settle_drivers(
     )
 
 
-def _doubts(choices: Sequence[Choice]) -> list[str]:
+def doubts(choices: Sequence[Choice]) -> list[str]:
     """Return notes about chosen drivers: those let through, and what else to know of them."""
     notes = [
         f"{choice.driver} ({choice.location}) was let through by --allow-unsigned: "
@@ -175,7 +175,7 @@ def _absent(placed: dict[str, PlacedDriver], windows: WindowsVersion) -> list[st
     return notes
 
 
-def _unusable(choices: Sequence[Choice]) -> list[str]:
+def unusable(choices: Sequence[Choice]) -> list[str]:
     """Return notes about drivers that are on the media for this Windows, and yet of no use.
 
     Without them the user would look for a driver that lies there, in its right place.

@@ -110,7 +110,7 @@ def tool_versions() -> dict[str, str]:
 
 def drivers_record(chosen: ChosenDrivers) -> list[dict[str, Any]]:
     """Return which driver packages were chosen, and what was passed over, as plain data."""
-    return [_choice_record(choice) for choice in chosen.considered]
+    return [choice_record(choice) for choice in chosen.considered]
 
 
 def agents_record(chosen: ChosenAgents) -> list[dict[str, Any]]:
@@ -148,7 +148,8 @@ def _agent_record(agent: Agent) -> dict[str, Any]:
     }
 
 
-def _choice_record(choice: Choice) -> dict[str, Any]:
+def choice_record(choice: Choice) -> dict[str, Any]:
+    """Return which package of a driver was chosen, and what was passed over, as plain data."""
     package = choice.package
     return {
         "driver": choice.driver,

@@ -72,7 +72,7 @@ class Workspace:
 
 
 def absolute_output(output: Path) -> Path:
-    """Return the output folder as an absolute path.
+    """Return the output folder, or an output file, as an absolute path.
 
     Absolute, since qemu takes a relative name with a colon for a protocol. Raises
     OutputRefusedError for a name that is not text: neither XML nor JSON could hold it.
@@ -81,8 +81,8 @@ def absolute_output(output: Path) -> Path:
         str(output).encode()
     except UnicodeEncodeError as error:
         raise OutputRefusedError(
-            f"The name of the output folder is not valid UTF-8: {os.fsencode(output)!r}.",
-            "Choose another folder with -o.",
+            f"The name of the output is not valid UTF-8: {os.fsencode(output)!r}.",
+            "Choose another with -o.",
         ) from error
     return output.absolute()
 

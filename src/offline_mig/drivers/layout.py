@@ -41,6 +41,33 @@ _ARCHITECTURE_OF = {
     "arm64": Architecture.ARM64,
 }
 
+#: How the directories of the floppies that virtio-win came with until 2025 were spelled.
+_ON_FLOPPIES = {
+    "xp": "WinXP",
+    "2k3": "Win2003",
+    "vista": "WinVista",
+    "2k8": "Win2008",
+    "w7": "Win7",
+    "2k8R2": "Win2008R2",
+    "w8": "Win8",
+    "2k12": "Win2012",
+    "w8.1": "Win8.1",
+    "2k12R2": "Win2012R2",
+    "w10": "Win10",
+    "2k16": "Win2016",
+    "2k19": "Win2019",
+    "2k22": "Win2022",
+    "w11": "Win11",
+    "2k25": "Win2025",
+}
+#: Below which directories Windows' set-up looks for drivers by itself, on any medium
+#: (virtio-win/virtio-win-pkg-scripts, pull request 16 and issue 27).
+_OF_PROCESSOR = {
+    Architecture.X86: "i386",
+    Architecture.AMD64: "amd64",
+    Architecture.ARM64: "ARM64",
+}
+
 #: Releases that one build serves: w10, 2k16, 2k19 and 2k22; w11 and 2k25; w7 and 2k8R2; w8 and
 #: 2k12; w8.1 and 2k12R2 (filemap.py). Vista has no directory of its own on virtio-win's media.
 _SIBLINGS = {
@@ -99,6 +126,22 @@ def place_of(path: str) -> Place:
         next((_RELEASE_OF[name] for name in directories if name in _RELEASE_OF), None),
         next((_ARCHITECTURE_OF[name] for name in directories if name in _ARCHITECTURE_OF), None),
     )
+
+
+def processor_directory(architecture: Architecture) -> str:
+    """Return the directory for a processor on a medium that is made."""
+    return _OF_PROCESSOR[architecture]
+
+
+def directory_on_disc(windows: WindowsVersion) -> str:
+    """Return the directory for a Windows' drivers on a disc that is made, such as amd64/w10."""
+    return f"{processor_directory(windows.architecture)}/{windows.release}"
+
+
+def directory_on_floppy(windows: WindowsVersion) -> str:
+    """Return the directory for a Windows' drivers on a floppy that is made, such as i386/WinXP."""
+    release = _ON_FLOPPIES.get(windows.release, windows.release)
+    return f"{processor_directory(windows.architecture)}/{release}"
 
 
 def own_releases(windows: WindowsVersion) -> tuple[str, ...]:

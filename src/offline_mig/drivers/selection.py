@@ -216,11 +216,15 @@ def choose_optional(
 
     A choice without a package says why its driver is not to be had.
     """
-    display = "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl"
     return tuple(
         choose_package(media, driver, windows, allow_unsigned=allow_unsigned)
-        for driver in (*_OPTIONAL, display)
+        for driver in optional_drivers(windows)
     )
+
+
+def optional_drivers(windows: WindowsVersion) -> tuple[str, ...]:
+    """Return the names of the drivers that ``windows`` may have besides those of disks."""
+    return (*_OPTIONAL, "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl")
 
 
 def no_driver_error(

@@ -40,9 +40,26 @@ from offline_mig.guest.fat_table import FatTable
 TYPE_CHECKING = False  # typing itself takes long to load
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
 
     from offline_mig.guest.fat_table import Extent
-    from offline_mig.guest.nbd import BlockDevice
+
+    class Device(Protocol):
+        """What a volume lies on, such as ``nbd.BlockDevice``; ``size`` is in bytes."""
+
+        @property
+        def size(self) -> int:
+            """Where it ends."""
+
+        def read(self, offset: int, size: int) -> bytes:
+            """Return bytes, fewer at its end."""
+
+        def write(self, offset: int, data: bytes) -> None:
+            """Write bytes."""
+
+        def flush(self) -> None:
+            """Have what was written on stable storage."""
+
 
 #: Sizes are 32-bit numbers.
 _LARGEST_FILE = 0xFFFFFFFF
@@ -57,13 +74,17 @@ class FatVolume:
 
     root = 0
 
-    def __init__(self, device: BlockDevice, *, writable: bool) -> None:
+    def __init__(
+        self, device: Device, *, writable: bool, now: tuple[int, int] | None = None
+    ) -> None:
         """Open the volume.
 
-        Raises UnsafeFatError when it must not be written although ``writable`` was asked for,
-        OSError when it cannot be opened at all.
+        ``now`` is what is noted as the time of changes, as ``dos_time`` makes it; without it that
+        is the time of day. Raises UnsafeFatError when it must not be written although
+        ``writable`` was asked for, OSError when it cannot be opened at all.
         """
         self._device = device
+        self._fixed_time = now
         self._layout = FatLayout(device.read(0, SMALLEST_SECTOR), device.size)
         self._table = FatTable(self._layout, device.read)
         if writable:
@@ -116,7 +137,7 @@ class FatVolume:
         """Empty a file in place."""
         self._begin()
         first = self._first(file)
-        self._replace(file, changed(self._slots[file], 0, 0, _now()))
+        self._replace(file, changed(self._slots[file], 0, 0, self._now()))
         self._table.release(first)
         self._flush_table()
 
@@ -140,13 +161,13 @@ class FatVolume:
             self._device.write(at, data[done : done + length])
             done += length
         self._flush_table()
-        self._replace(file, changed(self._slots[file], first, max(old, end), _now()))
+        self._replace(file, changed(self._slots[file], first, max(old, end), self._now()))
 
     def create(self, directory: int, name: str, *, is_directory: bool) -> None:
         """Create an empty file or directory."""
         content, extents = self._directory(directory)
         taken = {entry.short for entry in entries(content, self._layout.bits)}
-        now = _now()
+        now = self._now()
         slots = described(name, taken, DIRECTORY if is_directory else ARCHIVE, now)
         count = len(slots) // ENTRY
         start, missing = room_for(content, count)
@@ -187,6 +208,9 @@ class FatVolume:
         del self._slots[reference]
         self._table.release(first)
         self._flush_table()
+
+    def _now(self) -> tuple[int, int]:
+        return self._fixed_time or _now()
 
     def _first(self, reference: int) -> int:
         return first_cluster(self._slots[reference], self._layout.bits)

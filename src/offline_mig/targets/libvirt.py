@@ -68,7 +68,7 @@ def domain_xml(target: TargetMachine) -> str:
     _add(power, "suspend-to-mem", enabled="no")
     _add(power, "suspend-to-disk", enabled="no")
     _devices(domain, target)
-    _refuse_unwritable(domain)
+    refuse_unwritable(domain)
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode") + "\n"
 
@@ -270,8 +270,9 @@ def _yes_no(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _refuse_unwritable(domain: ET.Element) -> None:
-    for element in domain.iter():
+def refuse_unwritable(whole: ET.Element) -> None:
+    """Raise OutputRefusedError when an element holds characters that XML cannot."""
+    for element in whole.iter():
         for text in (element.text or "", *element.attrib.values()):
             if _NOT_XML.search(text):
                 raise OutputRefusedError(

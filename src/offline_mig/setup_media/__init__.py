@@ -1,0 +1,1 @@
+"""Floppies and discs with drivers, for Windows' own set-up and for its Device Manager."""
