@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -36,6 +36,17 @@ _STOP_INTERVAL = 0.1
 _LAST_WORDS = 4096
 
 
+class ProgramFailedError(ToolFailedError):
+    """A program that ended by itself, or by a signal, and not well.
+
+    ``code`` is its exit code, negative for a signal.
+    """
+
+    def __init__(self, message: str, remedy: str, code: int) -> None:
+        super().__init__(message, remedy)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A program that ended well: what it printed."""
@@ -56,16 +67,17 @@ def run(
     on_output: Callable[[str], None] | None = None,
     environment: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
+    grace: float = 0,
 ) -> Finished:
     """Run ``argv`` to its end and return what it printed.
 
     ``timeout`` is in seconds. ``on_output`` gets pieces of standard output as they appear, split
     at line feeds and carriage returns. Messages are asked for in English (``LC_ALL=C``), since
     some are looked at. The program dies with the thread that runs it, and is ended early when
-    ``stop`` is set.
+    ``stop`` is set: by SIGTERM when it has ``grace``, seconds to clean up, and then killed.
 
-    Raises HostNotReadyError when the program is not there, ToolFailedError when it fails or
-    takes longer than ``timeout``.
+    Raises HostNotReadyError when the program is not there, ProgramFailedError when it fails,
+    ToolFailedError when it takes longer than ``timeout``.
     """
     command = [os.fspath(part) for part in argv]
     with _starting(command[0]):
@@ -92,7 +104,7 @@ def run(
     for reader in readers:
         reader.start()
     try:
-        code = _wait(process, timeout, stop)
+        code = _wait(process, timeout, stop, grace)
     except subprocess.TimeoutExpired as error:
         process.kill()
         process.wait()
@@ -113,10 +125,11 @@ def run(
     return Finished(stdout, stderr)
 
 
-def _failed(command: Sequence[str], code: int, stdout: str, stderr: str) -> ToolFailedError:
+def _failed(command: Sequence[str], code: int, stdout: str, stderr: str) -> ProgramFailedError:
     said = (stderr.strip() or stdout.strip() or "it printed nothing").replace("\n", "; ")
     how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    return ToolFailedError(f"{command[0]} {how}: {said}", f"It was run as: {shlex.join(command)}")
+    remedy = f"It was run as: {shlex.join(command)}"
+    return ProgramFailedError(f"{command[0]} {how}: {said}", remedy, code)
 
 
 def run_to_its_end(
@@ -154,16 +167,22 @@ def run_to_its_end(
 
 
 def _wait(
-    process: subprocess.Popen[bytes], timeout: float | None, stop: threading.Event | None
+    process: subprocess.Popen[bytes],
+    timeout: float | None,
+    stop: threading.Event | None,
+    grace: float,
 ) -> int:
     if stop is None:
         return process.wait(timeout)
-    while True:
-        try:
+    while not stop.is_set():
+        with suppress(subprocess.TimeoutExpired):
             return process.wait(_STOP_INTERVAL)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                process.kill()
+    if grace:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(grace)
+    process.kill()
+    return process.wait()
 
 
 class Running:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from offline_mig.conversion.workspace import open_workspace
+from offline_mig.conversion.workspace import (
+    WorkspaceBusyError,
+    open_workspace,
+    recover_workspace,
+)
 from offline_mig.errors import OutputRefusedError
 
 NAMES = ("guest-disk1.qcow2", "guest-disk2.qcow2", "guest.xml", "guest.report.json")
@@ -92,3 +97,36 @@ def test_a_program_can_be_run_by_whoever_may_read_it(tmp_path: Path) -> None:
         program = (workspace.folder / "guest.qemu.sh").stat().st_mode
     assert not plain & 0o111
     assert program & 0o777 == plain & 0o777 | (plain & 0o444) >> 2
+
+
+@pytest.mark.parametrize("published", range(len(NAMES)))
+def test_results_that_a_killed_run_had_published_in_part_are_taken_back(
+    tmp_path: Path, published: int
+) -> None:
+    killed = tmp_path / ".guest.offline-mig"
+    killed.mkdir()
+    (killed / "replaced").mkdir()
+    (killed / "publishing").write_text(json.dumps(NAMES))
+    put(tmp_path, "new", NAMES[:published])
+    put(killed, "new", NAMES[published:])
+    recover_workspace(tmp_path, "guest")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_earlier_results_put_back_by_a_run_that_was_killed_in_turn_stay(tmp_path: Path) -> None:
+    """The list of what was being published goes before anything is put back."""
+    put(tmp_path, "old", NAMES[:2])
+    killed = tmp_path / ".guest.offline-mig"
+    (killed / "replaced").mkdir(parents=True)
+    put(killed, "new", NAMES[2:])
+    recover_workspace(tmp_path, "guest")
+    assert contents(tmp_path) == {name: f"old {name}" for name in NAMES[:2]}
+
+
+def test_a_workspace_is_held_alone(tmp_path: Path) -> None:
+    with open_workspace(tmp_path, "guest"):
+        with pytest.raises(WorkspaceBusyError), open_workspace(tmp_path, "guest"):
+            pass
+        with open_workspace(tmp_path, "other"):
+            pass
+    assert list(tmp_path.iterdir()) == []

@@ -84,8 +84,7 @@ def show_examination(found: Examination) -> None:
 
 def windows_name(version: WindowsVersion) -> str:
     """Return a Windows in a few words, fit for a terminal: its name is the guest's to choose."""
-    pack = f" SP{version.service_pack}" if version.service_pack else ""
-    return shown(f"{version.product_name}{pack} ({version.architecture}, build {version.build})")
+    return shown(version.summary)
 
 
 def show_machine(machine: Machine) -> None:

@@ -28,10 +28,12 @@ from offline_mig.conversion.progress import Progress, Stopwatch
 from offline_mig.conversion.proposal import Proposal, found_notes, propose
 from offline_mig.conversion.report import Report, report_json
 from offline_mig.conversion.source_guard import file_sha256, record_state, require_unchanged
+from offline_mig.conversion.space import ALLOWANCE, measured
 from offline_mig.conversion.workspace import (
     Workspace,
     absolute_output,
     open_workspace,
+    recover_workspace,
     refuse_existing,
 )
 from offline_mig.diagnosis.finding import Finding
@@ -47,12 +49,9 @@ from offline_mig.surgery.operation import Journal, apply_plan, require_done, ver
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.documents import TargetDocument, document_names, target_documents
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
-from offline_mig.targets.identity import FALLBACK_NAME, machine_name
+from offline_mig.targets.identity import result_name
 from offline_mig.targets.limits import target_limits
 from offline_mig.targets.options import TargetKind
-
-#: Bytes that the overlay and qcow2 metadata may take beside the converted disk.
-_OVERLAY_ALLOWANCE = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -88,22 +87,29 @@ def rehearse(
     """Do everything up to the first change, and nothing beyond: source and output stay as is."""
     progress.step("Reading the machine")
     with opened_source(source) as found:
-        machine = _named(found, options.name)
-        media = open_sources(options.drivers)
-        agents = open_agent_sources(options.agents)
-        progress.step("Opening the guest")
-        with locate_windows(
-            engine,
-            source_images(machine),
-            writable=False,
-            system_partition=options.system_partition,
-            discard_hibernation=options.discard_hibernation,
-        ) as (disks, layout, volume):
-            progress.step("Planning")
-            machine = with_found_firmware(machine, layout)
-            proposal = propose(disks, layout, volume, machine, media, agents, options)
-            notes = (*disks.notes, *found_notes(machine, volume, proposal))
-            sizes = [disks.size(number) for number in range(len(machine.disks))]
+        return rehearse_machine(found, options, engine, progress)
+
+
+def rehearse_machine(
+    found: Machine, options: ConvertOptions, engine: Engine, progress: Progress
+) -> Rehearsal:
+    """Do what ``rehearse`` does for a machine that was read already."""
+    machine = _named(found, options.name)
+    media = open_sources(options.drivers)
+    agents = open_agent_sources(options.agents)
+    progress.step("Opening the guest")
+    with locate_windows(
+        engine,
+        source_images(machine),
+        writable=False,
+        system_partition=options.system_partition,
+        discard_hibernation=options.discard_hibernation,
+    ) as (disks, layout, volume):
+        progress.step("Planning")
+        machine = with_found_firmware(machine, layout)
+        proposal = propose(disks, layout, volume, machine, media, agents, options)
+        notes = (*disks.notes, *found_notes(machine, volume, proposal))
+        sizes = [disks.size(number) for number in range(len(machine.disks))]
     output = options.output.absolute()
     names = disk_names(machine, options.format)
     files = [(output / name, size) for name, size in zip(names, sizes, strict=True)]
@@ -141,6 +147,7 @@ def _convert(
         # Those of other targets would go with other disks, once these are replaced.
         every_name = (*names, *document_names(machine.name, tuple(TargetKind)), report_name)
         files = machine.files
+        recover_workspace(output, machine.name)
         refuse_existing(
             output,
             every_name,
@@ -251,9 +258,7 @@ def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
 
 def _named(machine: Machine, name: str | None) -> Machine:
     """Return the machine under the name that everything made of it gets."""
-    # Results must not be hidden files, nor look like options.
-    sound = machine_name(name or machine.name).lstrip(".-").strip()
-    return replace(machine, name=sound or FALLBACK_NAME)
+    return replace(machine, name=result_name(name or machine.name))
 
 
 def _prepare(
@@ -282,10 +287,7 @@ def _prepare(
 def _require_space(
     jobs: tuple[CopyJob, ...], options: ConvertOptions, workspace: Workspace
 ) -> None:
-    # A raw result is sparse, which the measure for raw does not count on.
-    needed = _OVERLAY_ALLOWANCE + sum(
-        qemu_img.measure(job.source, DiskFormat.QCOW2, DiskFormat.QCOW2) for job in jobs
-    )
+    needed = ALLOWANCE + sum(measured(job.source) for job in jobs)
     free = shutil.disk_usage(workspace.folder).free
     if needed > free:
         raise OutputRefusedError(

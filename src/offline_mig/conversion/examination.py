@@ -167,8 +167,15 @@ def require_text_name(source: Path) -> None:
 
 def inspect_guest(source: Path, engine: Engine, system_partition: str | None = None) -> Examination:
     """Return what there is to know about a guest; raises OfflineMigError."""
+    with opened_source(source) as found:
+        return examine_machine(found, engine, system_partition)
+
+
+def examine_machine(
+    found: Machine, engine: Engine, system_partition: str | None = None
+) -> Examination:
+    """Return what there is to know about a machine that was read; raises OfflineMigError."""
     with (
-        opened_source(source) as found,
         locate_windows(
             engine, source_images(found), writable=False, system_partition=system_partition
         ) as (disks, layout, volume),

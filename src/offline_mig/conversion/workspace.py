@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from offline_mig.errors import OutputRefusedError
 
 #: Where earlier results wait in a workspace until their successors are all in place.
 _REPLACED = "replaced"
+#: The names that are being published, and what whoever is at work holds a lock on.
+_PUBLISHING, _LOCK = "publishing", "lock"
+
+
+class WorkspaceBusyError(OutputRefusedError):
+    """Another run has the workspace of the guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Workspace:
         try:
             for name in names:
                 _sync(self.folder / name)
+            self.write(_PUBLISHING, json.dumps(list(names)))
+            _sync(self.folder / _PUBLISHING)
             replaced.mkdir()
             for name in reversed(earlier or names):
                 if os.path.lexists(self.output / name):
@@ -125,46 +134,99 @@ def open_workspace(output: Path, stem: str) -> Iterator[Workspace]:
     """Make the workspace of a guest and remove it in the end, whatever happens.
 
     ``output`` is absolute. Folders that were made here and stayed empty are removed too. Raises
-    OutputRefusedError when the folder cannot be written or another run is working on this guest.
+    OutputRefusedError when the folder cannot be written, WorkspaceBusyError when another run is
+    working on this guest.
     """
     made = [path for path in (output, *output.parents) if not path.exists()]
-    folder = output / f".{stem}.offline-mig"
+    folder = _folder(output, stem)
     try:
         output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_refused(error, output) from error
+    report = f"{stem}.report.json"
+    try:
+        with _claimed(folder, stem, output):
+            try:
+                try:
+                    _put_back(folder, output, report)
+                    _empty(folder)
+                except OSError as error:
+                    raise output_refused(error, output) from error
+                yield Workspace(folder, output)
+            finally:
+                # Earlier results that could not be put back are not for this run to delete.
+                if not _waiting(folder, output, report):
+                    with suppress(OSError):
+                        _empty(folder)
+    finally:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+
+
+def recover_workspace(output: Path, stem: str) -> None:
+    """Put in order what a killed run left of a guest; does nothing where none did.
+
+    Results that it had published are taken back, since the rest never came, and what they replaced
+    is put in their place. Raises as ``open_workspace`` does.
+    """
+    if os.path.lexists(_folder(output, stem)):
+        with open_workspace(output, stem):
+            pass
+
+
+def _folder(output: Path, stem: str) -> Path:
+    return output / f".{stem}.offline-mig"
+
+
+@contextmanager
+def _claimed(folder: Path, stem: str, output: Path) -> Iterator[None]:
+    """Make the folder of a workspace and hold it alone; removes it where it is empty in the end.
+
+    The lock is on a file that is open for writing: NFS locks nothing else, and no folders.
+    """
+    try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         # The name is known beforehand: what lies there may be another's, or lead elsewhere.
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.lexists(folder):
             raise _not_ours(folder) from error
         raise output_refused(error, output) from error
-    try:
-        if os.fstat(lock).st_uid != os.geteuid():
+    with ExitStack() as held:
+        held.callback(os.close, opened)
+        if os.fstat(opened).st_uid != os.geteuid():
             raise _not_ours(folder)
         try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            lock = os.open(_LOCK, flags, 0o600, dir_fd=opened)
+            held.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputRefusedError(
+            # Whoever had it until now removes both.
+            there = _is_open_as(folder, opened) and _is_open_as(folder / _LOCK, lock)
+        except (BlockingIOError, FileNotFoundError):
+            there = False
+        except OSError as error:
+            raise output_refused(error, output) from error
+        if not there:
+            raise WorkspaceBusyError(
                 f"Another run is converting {stem} into {output}.",
                 "Wait for it, or choose another folder with -o.",
-            ) from error
+            )
         try:
-            try:
-                _put_back(folder, output, f"{stem}.report.json")
-                _empty(folder)
-            except OSError as error:
-                raise output_refused(error, output) from error
-            yield Workspace(folder, output)
+            yield
         finally:
-            # Earlier results that could not be put back are not for this run to delete.
-            if not _waiting(folder, output, f"{stem}.report.json"):
-                shutil.rmtree(folder, ignore_errors=True)
-            for path in made:
-                with suppress(OSError):
-                    path.rmdir()
-    finally:
-        os.close(lock)
+            # NFS keeps a file that is open, under another name, and the folder with it.
+            with suppress(OSError):
+                (folder / _LOCK).unlink()
+            held.close()
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _is_open_as(path: Path, descriptor: int) -> bool:
+    return os.path.samestat(path.lstat(), os.fstat(descriptor))
 
 
 def output_refused(error: OSError, output: Path) -> OutputRefusedError:
@@ -205,12 +267,30 @@ def _waiting(folder: Path, output: Path, report: str) -> list[Path]:
 
 
 def _put_back(folder: Path, output: Path, report: str) -> None:
+    if not (output / report).exists():
+        for name in _begun(folder):
+            if not os.path.lexists(folder / name):
+                (output / name).unlink(missing_ok=True)
+    # What is put back from here on has the same names, and must not go should this be cut off.
+    (folder / _PUBLISHING).unlink(missing_ok=True)
     for path in _waiting(folder, output, report):
         path.replace(output / path.name)
 
 
+def _begun(folder: Path) -> list[str]:
+    """Return the names that a run was about to publish; what is not in the folder any more, was."""
+    try:
+        names: list[str] = json.loads((folder / _PUBLISHING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # There is none, or it was cut off: then nothing had been published.
+        return []
+    return names
+
+
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
+        if entry.name == _LOCK:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

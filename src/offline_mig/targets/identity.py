@@ -30,6 +30,14 @@ def machine_name(text: str) -> str:
     return name if name.strip(".-") else FALLBACK_NAME
 
 
+def result_name(text: str) -> str:
+    """Return the name that everything made of a machine gets: ``machine_name``, fit for a shell.
+
+    Results must not be hidden files, nor look like options.
+    """
+    return machine_name(text).lstrip(".-").strip() or FALLBACK_NAME
+
+
 def dns_label(text: str) -> str:
     """Return a name that is a label of the DNS (RFC 1123), as Kubernetes and Proxmox VE ask for.
 

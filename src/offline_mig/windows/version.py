@@ -61,6 +61,12 @@ class WindowsVersion:
         return (self.major, self.minor)
 
     @property
+    def summary(self) -> str:
+        """The Windows in a few words. The name in it is the guest's to choose."""
+        pack = f" SP{self.service_pack}" if self.service_pack else ""
+        return f"{self.product_name}{pack} ({self.architecture}, build {self.build})"
+
+    @property
     def release(self) -> str:
         """The release by its virtio-win name: xp, 2k3, w7, 2k8R2, w10, w11, 2k22, ..."""
         if self.nt >= (10, 0):

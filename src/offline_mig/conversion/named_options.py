@@ -1,0 +1,64 @@
+"""The options of a conversion by the names that users have for them.
+
+The command line calls them ``--allow-unsigned``, a plan file ``allow-unsigned``: one name, read in
+one place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from offline_mig.conversion.engines import EngineChoice
+from offline_mig.conversion.options import ConvertOptions
+from offline_mig.machine import DiskFormat
+from offline_mig.targets.devices import DiskBus, MachineType
+from offline_mig.targets.options import TargetKind, TargetOptions
+
+
+def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
+    """Return the options that ``given`` names; what it does not name is as by default.
+
+    The values are those that the command line takes: text, truth values and lists of them. Raises
+    ValueError for a value that an option does not have.
+    """
+    default = ConvertOptions(output, drivers=())
+    machine_type = given.get("machine")
+    return ConvertOptions(
+        output=output,
+        drivers=tuple(map(Path, given.get("drivers", ()))),
+        agents=tuple(map(Path, given.get("agent", ()))),
+        format=DiskFormat(given.get("format", default.format)),
+        name=given.get("name"),
+        allow_unsigned=given.get("allow-unsigned", default.allow_unsigned),
+        discard_hibernation=given.get("discard-hibernation", default.discard_hibernation),
+        overwrite=given.get("overwrite", default.overwrite),
+        checksum=given.get("checksum", default.checksum),
+        trim=given.get("trim", default.trim),
+        system_partition=given.get("system-partition"),
+        targets=tuple(map(TargetKind, dict.fromkeys(given.get("target", default.targets)))),
+        target=TargetOptions(
+            machine_type=None if machine_type is None else MachineType(machine_type),
+            disk_bus=DiskBus(given.get("bus", default.target.disk_bus)),
+            network=given.get("network", default.target.network),
+            bridge=given.get("bridge"),
+            resolution=resolution(given["resolution"])
+            if "resolution" in given
+            else default.target.resolution,
+        ),
+    )
+
+
+def named_engine(given: Mapping[str, Any]) -> EngineChoice:
+    """Return the engine that ``given`` names."""
+    return EngineChoice(given.get("engine", EngineChoice.GUESTFS))
+
+
+def resolution(text: str) -> tuple[int, int]:
+    """Return width and height of WIDTHxHEIGHT; raises ValueError."""
+    width, _, height = text.lower().partition("x")
+    if not all(re.fullmatch("[1-9][0-9]{0,4}", number) for number in (width, height)):
+        raise ValueError(f"{text!r} is not WIDTHxHEIGHT, such as 1920x1080.")
+    return int(width), int(height)
