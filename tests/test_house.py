@@ -28,7 +28,8 @@ FLOORS = {
     "setup_media": 2,
     "diagnosis": 3,
     "conversion": 4,
-    "cli": 5,
+    "batch": 5,
+    "cli": 6,
 }
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

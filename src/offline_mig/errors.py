@@ -72,3 +72,15 @@ class NotMendedError(OfflineMigError):
     """A repair after which the guest would still stop; nothing was changed."""
 
     exit_code = 12
+
+
+class GuestsLeftError(OfflineMigError):
+    """Of the guests of a batch some could not be converted, or of a preflight some cannot be."""
+
+    exit_code = 13
+
+
+class PlanFileError(OfflineMigError):
+    """A plan file that cannot be read or understood."""
+
+    exit_code = 14

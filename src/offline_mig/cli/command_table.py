@@ -11,6 +11,7 @@ from offline_mig.cli.failure import Commands
 
 #: Where each command is: a module of this package, and the name in it.
 _PLACES = {
+    "batch": ("batch_commands", "batch"),
     "check": ("check_command", "check"),
     "convert": ("convert_command", "convert_command"),
     "doctor": ("doctor_commands", "doctor"),
@@ -18,6 +19,7 @@ _PLACES = {
     "explain": ("doctor_commands", "explain"),
     "inspect": ("inspect_command", "inspect"),
     "media": ("media_commands", "media"),
+    "preflight": ("batch_commands", "preflight"),
     "recover": ("edit_commands", "recover"),
     "repair": ("repair_command", "repair_command"),
     "undo": ("edit_commands", "undo"),
@@ -38,6 +40,8 @@ Exit codes:
   10   something did not read back as written
   11   of doctor: it cannot be told whether the guest boots
   12   of repair: what stops the guest cannot be mended; nothing was changed
+  13   of batch and preflight: some guests were not, or cannot be, converted
+  14   a plan file cannot be read or understood
   130  interrupted
 """
 

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import click
 
-from offline_mig.cli.interruption import Terminated, interruptions
 from offline_mig.errors import OfflineMigError
+from offline_mig.interruption import Terminated, interruptions
 from offline_mig.scratch import own_scratch
 from offline_mig.sources.file_access import shown
 
@@ -67,7 +67,8 @@ def _safe(text: str) -> str:
 
 
 def _print_json(message: str, remedy: str, code: int) -> None:
-    click.echo(json.dumps({"error": message, "remedy": remedy, "exit_code": code}, indent=2))
+    # One line, which may come in a stream of them.
+    click.echo(json.dumps({"error": message, "remedy": remedy, "exit_code": code}))
 
 
 def _wants_json(ctx: click.Context) -> bool:

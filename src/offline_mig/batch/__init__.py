@@ -1,0 +1,1 @@
+"""Many guests: found, looked at beforehand, planned, converted side by side, resumed."""

@@ -1,0 +1,181 @@
+"""What is known of a machine before a byte of it is copied, and what that adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from offline_mig.conversion.convert import rehearse_machine
+from offline_mig.conversion.examination import examine_machine, opened_source
+from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.progress import Progress
+from offline_mig.conversion.space import needed_space
+from offline_mig.errors import OfflineMigError
+from offline_mig.guest.engine import Engine
+
+SCHEMA = "offline-mig/preflight/1"
+
+
+class Readiness(StrEnum):
+    """The verdict on a machine."""
+
+    READY = "ready"
+    NOTES = "ready with notes"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightRow:
+    """A machine and the verdict on it.
+
+    ``windows`` is "" where nobody got to see it. ``size`` is what the source takes on disk and
+    ``needed`` what a conversion takes at most, in bytes; 0 where it cannot be told. ``message``,
+    ``remedy`` and ``exit_code`` say why it is blocked, as ``convert`` would.
+    """
+
+    name: str
+    source: Path
+    readiness: Readiness
+    windows: str = ""
+    size: int = 0
+    needed: int = 0
+    message: str = ""
+    remedy: str = ""
+    exit_code: int = 0
+    notes: tuple[str, ...] = ()
+
+
+_NO_DRIVERS_GIVEN = (
+    "No --drivers were given: whether they have one for this Windows was not looked at."
+)
+
+
+def look_at(
+    name: str,
+    source: Path,
+    size: int,
+    options: ConvertOptions,
+    engine: Engine,
+    progress: Progress,
+) -> PreflightRow:
+    """Return the verdict on a machine: a conversion up to its first change. Changes nothing."""
+    needed = 0
+    try:
+        with opened_source(source) as machine:
+            needed = needed_space(machine, trim=options.trim)
+            if options.drivers:
+                rehearsal = rehearse_machine(machine, options, engine, progress)
+                version, notes = rehearsal.proposal.facts.version, rehearsal.notes
+            else:
+                found = examine_machine(machine, engine, options.system_partition)
+                version, notes = found.facts.version, (*found.notes, _NO_DRIVERS_GIVEN)
+    except OfflineMigError as error:
+        return PreflightRow(
+            name,
+            source,
+            Readiness.BLOCKED,
+            size=size,
+            needed=needed,
+            message=error.message,
+            remedy=error.remedy,
+            exit_code=error.exit_code,
+        )
+    return PreflightRow(
+        name,
+        source,
+        Readiness.NOTES if notes else Readiness.READY,
+        windows=version.summary,
+        size=size,
+        needed=needed,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How long conversions take: seconds for each guest, and bytes of data per second beyond it.
+
+    ``measured`` is the number of conversions on this host that they come from, 0 for those of
+    docs/performance.md.
+    """
+
+    seconds: float
+    throughput: float
+    measured: int = 0
+
+
+#: docs/performance.md, "Figures": 0.65 s for a guest of 60 MiB, and 0.86 s for each GiB more.
+PUBLISHED_RATES = Rates(0.6, 1024**3 / 0.86)
+#: One guest says nothing about how time grows with size.
+_ENOUGH_GUESTS = 5
+
+
+def rates_from(conversions: Sequence[tuple[int, float]]) -> Rates:
+    """Return the rates that conversions of so many bytes in so many seconds amount to.
+
+    A line through them by least squares; where they are too few, or too much alike to tell what a
+    guest takes from what a byte takes, the published seconds are kept and the throughput measured.
+    """
+    if len(conversions) < _ENOUGH_GUESTS:
+        return PUBLISHED_RATES
+    count = len(conversions)
+    mean_size = sum(size for size, _ in conversions) / count
+    mean_time = sum(seconds for _, seconds in conversions) / count
+    spread = sum((size - mean_size) ** 2 for size, _ in conversions)
+    together = sum((size - mean_size) * (time - mean_time) for size, time in conversions)
+    if spread > 0 and together > 0:
+        seconds = mean_time - together / spread * mean_size
+        if seconds > 0:
+            return Rates(seconds, spread / together, count)
+    rest = max(mean_time - PUBLISHED_RATES.seconds, mean_time / 10)
+    if mean_size == 0 or rest <= 0:
+        return PUBLISHED_RATES
+    return Rates(mean_time - rest, mean_size / rest, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all rows add up to; bytes and seconds, for the guests that are not blocked."""
+
+    ready: int
+    with_notes: int
+    blocked: int
+    size: int
+    needed: int
+    seconds: float
+
+
+def total(rows: Sequence[PreflightRow], rates: Rates, jobs: int) -> Totals:
+    """Add rows up; ``jobs`` guests are converted at once."""
+    counts = {kind: sum(row.readiness is kind for row in rows) for kind in Readiness}
+    going = [row for row in rows if row.readiness is not Readiness.BLOCKED]
+    times = [rates.seconds + row.needed / rates.throughput for row in going]
+    return Totals(
+        ready=counts[Readiness.READY],
+        with_notes=counts[Readiness.NOTES],
+        blocked=counts[Readiness.BLOCKED],
+        size=sum(row.size for row in going),
+        needed=sum(row.needed for row in going),
+        # No guest is divided: the longest is a limit of its own.
+        seconds=max(sum(times) / jobs, max(times, default=0.0)),
+    )
+
+
+def row_record(row: PreflightRow) -> dict[str, Any]:
+    """Return a row as plain data."""
+    return asdict(row) | {"source": str(row.source), "notes": list(row.notes)}
+
+
+def recorded_row(record: Mapping[str, Any]) -> PreflightRow:
+    """Return the row of plain data; raises KeyError, TypeError and ValueError."""
+    return PreflightRow(
+        **{
+            **record,
+            "source": Path(record["source"]),
+            "readiness": Readiness(record["readiness"]),
+            "notes": tuple(record["notes"]),
+        }
+    )

@@ -1,0 +1,308 @@
+"""Carrying a batch out: guests begun as there is room, ends written down, the rest told."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from offline_mig.batch.board import Board, next_guest
+from offline_mig.batch.crew import Crew
+from offline_mig.batch.host_memory import HostMemory
+from offline_mig.batch.journal import Journal, open_journal
+from offline_mig.batch.orders import (
+    End,
+    Order,
+    Progressed,
+    Result,
+    Task,
+    log_path,
+    worth_repeating,
+)
+from offline_mig.batch.plan_guests import GuestWork
+from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
+from offline_mig.conversion.workspace import absolute_output, output_refused
+from offline_mig.errors import OutputRefusedError
+
+#: Seconds between two redrawings while nothing happens.
+_PACE = 0.25
+#: What may be met another time with nothing changed here: the host, its programs, full disks.
+_PASSING = {None, 1, 3, 8, 9, 10}
+
+
+class Watcher(Protocol):
+    """Whoever wants to see a batch go on."""
+
+    def begun(self, board: Board, *, jobs: int) -> None:
+        """The batch begins."""
+
+    def changed(self, board: Board, record: GuestRecord) -> None:
+        """A guest was begun or ended."""
+
+    def progressed(self, board: Board, progressed: Progressed) -> None:
+        """A guest goes on."""
+
+    def tick(self, board: Board) -> None:
+        """Some time has passed."""
+
+    def say(self, text: str) -> None:
+        """Something that the user should know of the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnd:
+    """What became of the guests of a batch, and whether it was told to end before its time."""
+
+    guests: tuple[GuestRecord, ...]
+    interrupted: bool = False
+
+    def count(self, state: GuestState) -> int:
+        """Return how many guests are in a state."""
+        return sum(record.state is state for record in self.guests)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    name: str
+    future: Future[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupted:
+    """Somebody wants the batch to end; ``at_once`` says how."""
+
+    at_once: bool
+
+
+_Message = Progressed | _Ended | _Interrupted
+
+
+def run_batch(
+    guests: Sequence[GuestWork],
+    output: Path,
+    crew: Crew,
+    watcher: Watcher,
+    memory: HostMemory,
+    *,
+    resume: bool,
+) -> BatchEnd:
+    """Convert guests into ``output``; returns what became of them.
+
+    With ``resume`` what is through stays as it is, and so do guests that were refused, as long as
+    source, options and drivers are as they were. Without it there must be no batch yet. SIGINT has
+    the guests at work finished and no other begun; a second one, and SIGTERM, has them abandoned.
+
+    Raises OutputRefusedError when the journal cannot be begun.
+    """
+    output = absolute_output(output)
+    with open_journal(output) as journal:
+        records = _records(guests, journal.before, resume=resume, output=output)
+        try:
+            if journal.before is None:
+                journal.begin()
+            journal.add(*records)
+        except OSError as error:
+            raise output_refused(error, output) from error
+        board = Board({record.name: record for record in records})
+        run = _Run(guests, output, crew, watcher, memory, journal, board)
+        run.to_its_end()
+    return BatchEnd(tuple(board.guests.values()), interrupted=board.finishing)
+
+
+def _records(
+    guests: Sequence[GuestWork], before: BatchRecord | None, *, resume: bool, output: Path
+) -> list[GuestRecord]:
+    """Return what is known of the guests of a plan, by the journal, and which wait."""
+    if before is not None and not resume:
+        raise OutputRefusedError(
+            f"{output} has a batch of {len(before.guests)} guests already.",
+            "Give --resume to go on with it, or choose another folder with -o.",
+        )
+    known = {record.name: record for record in before.guests} if before else {}
+    return [_resumed(guest, known.get(guest.name)) for guest in guests]
+
+
+def _resumed(guest: GuestWork, known: GuestRecord | None) -> GuestRecord:
+    new = GuestRecord(guest.name, guest.source, size=guest.size, fingerprint=guest.fingerprint)
+    if known is None or known.source != guest.source:
+        return new
+    if known.state is GuestState.CONVERTED:
+        return known
+    refused = known.state is GuestState.FAILED and known.exit_code not in _PASSING
+    if refused and known.fingerprint == guest.fingerprint:
+        return known
+    return replace(new, log=known.log)
+
+
+class _Run:
+    """One run of a batch. All that happens comes through one queue, to one thread."""
+
+    def __init__(
+        self,
+        guests: Sequence[GuestWork],
+        output: Path,
+        crew: Crew,
+        watcher: Watcher,
+        memory: HostMemory,
+        journal: Journal,
+        board: Board,
+    ) -> None:
+        self._work = {guest.name: guest for guest in guests}
+        self._output = output
+        self._crew = crew
+        self._watcher = watcher
+        self._memory = memory
+        self._journal = journal
+        self._board = board
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._unwritten: list[GuestRecord] = []
+
+    def to_its_end(self) -> None:
+        board = self._board
+        self._watcher.begun(board, jobs=self._crew.size)
+        with _signals(self._messages.put):
+            while True:
+                self._begin_guests()
+                if not board.running:
+                    break
+                try:
+                    self._hear(self._messages.get(timeout=_PACE))
+                    while True:
+                        self._hear(self._messages.get_nowait())
+                except queue.Empty:
+                    self._watcher.tick(board)
+        self._write_down()
+        if self._unwritten:
+            self._watcher.say(
+                f"The last lines of the journal could not be written: the disk with "
+                f"{self._output} is full. Free some space; --resume finds the results all the same."
+            )
+
+    def _begin_guests(self) -> None:
+        free = shutil.disk_usage(self._output).free
+        while (record := next_guest(self._board, self._crew.size, free)) is not None:
+            log = log_path(self._output, record.name)
+            started = replace(
+                record,
+                state=GuestState.STARTED,
+                attempts=record.attempts + 1,
+                started=time.time(),
+                log=str(log.relative_to(self._output)),
+            )
+            self._note(started)
+            work = self._work[record.name]
+            order = Order(
+                Task.CONVERT,
+                record.name,
+                str(record.source),
+                work.given,
+                str(self._output),
+                record.size,
+                str(log),
+            )
+            future = self._crew.submit(order, self._messages.put)
+            future.add_done_callback(self._ended(record.name))
+
+    def _ended(self, name: str) -> Callable[[Future[Result]], None]:
+        return lambda future: self._messages.put(_Ended(name, future))
+
+    def _hear(self, message: _Message) -> None:
+        if isinstance(message, Progressed):
+            self._board.progressed(message)
+            self._watcher.progressed(self._board, message)
+        elif isinstance(message, _Ended):
+            self._end(message)
+        else:
+            self._interrupted(message)
+
+    def _interrupted(self, message: _Interrupted) -> None:
+        if message.at_once or self._board.finishing:
+            self._watcher.say("Abandoning the guests at work.")
+            self._crew.abandon()
+        else:
+            self._watcher.say(
+                f"Finishing the guests at work, {len(self._board.running)}; interrupt once more "
+                "to abandon them."
+            )
+        self._board.finishing = True
+
+    def _end(self, ended: _Ended) -> None:
+        record = self._board.guests[ended.name]
+        result = _result(ended.future)
+        found: Mapping[str, Any] = result.found
+        now = replace(
+            record, ended=time.time(), exit_code=result.exit_code, message=result.message,
+            remedy=result.remedy, state=_STATES[result.end],
+        )  # fmt: skip
+        if result.end is End.DONE:
+            now = replace(
+                now,
+                seconds=found["seconds"],
+                written=found["written"],
+                results=tuple(found["results"]),
+                report=found["report"],
+                notes=tuple(found["notes"]),
+            )
+            spent = sum(found["seconds"].values())
+            self._memory.converted(found["engine"], found["written"], spent)
+        elif worth_repeating(result, record.attempts) and not self._board.finishing:
+            now = replace(now, state=GuestState.WAITING)
+        self._note(now)
+
+    def _note(self, record: GuestRecord) -> None:
+        self._board.record(record)
+        self._unwritten.append(record)
+        self._write_down()
+        self._watcher.changed(self._board, record)
+
+    def _write_down(self) -> None:
+        try:
+            self._journal.add(*self._unwritten)
+            self._unwritten.clear()
+        except OSError:
+            # The disk is full. What is done is done; the line comes with the next.
+            pass
+
+
+_STATES = {
+    End.DONE: GuestState.CONVERTED,
+    End.FAILED: GuestState.FAILED,
+    End.ABANDONED: GuestState.ABANDONED,
+}
+
+
+def _result(future: Future[Result]) -> Result:
+    if future.cancelled():
+        return Result(End.ABANDONED, "It was abandoned; nothing was left half done.", "", None)
+    error = future.exception()
+    if error is not None:
+        # A worker of a cluster that died, and others after it on the same guest.
+        return Result(End.FAILED, f"{type(error).__name__}: {error}", "", None)
+    return future.result()
+
+
+@contextmanager
+def _signals(tell: Callable[[_Message], None]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM told instead of cutting into whatever is being done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def heard(number: int, _frame: FrameType | None) -> None:
+        tell(_Interrupted(at_once=number == signal.SIGTERM))
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,155 @@
+"""The process that works on one guest; run as a module, with its order as the only argument.
+
+It prints lines of JSON: how far it is, and in the end what became of it. A guest that brings a
+library down takes only this process with it. SIGTERM abandons the guest, as Ctrl-C does a
+conversion.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from offline_mig.batch.earlier_result import earlier_result
+from offline_mig.batch.orders import End, Order, Result, Task, order_of
+from offline_mig.batch.preflight import look_at, row_record
+from offline_mig.conversion.convert import convert
+from offline_mig.conversion.engines import choose_engine
+from offline_mig.conversion.named_options import named_engine, named_options
+from offline_mig.conversion.report import report_json
+from offline_mig.conversion.workspace import WorkspaceBusyError
+from offline_mig.errors import OfflineMigError
+from offline_mig.interruption import Terminated, interruptions
+from offline_mig.scratch import own_scratch
+
+#: Seconds between two lines about a copy, and between two looks at whether a guest is free.
+_PACE, _PATIENCE = 0.5, 1.0
+
+
+class _Teller:
+    """Progress as lines of JSON on standard output, and as text in the log."""
+
+    def __init__(self, log: Path | None) -> None:
+        self._log = log
+        self._step = ""
+        self._copied_at = 0.0
+
+    def step(self, text: str) -> None:
+        """A step begins."""
+        self._step = text
+        self.log(text)
+        self._print(text)
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self.log(f"Note: {text}")
+
+    def copied(self, disk: int, disks: int, percent: float) -> None:
+        """So much of disk ``disk`` of ``disks`` (from 1) is copied."""
+        if time.monotonic() - self._copied_at > _PACE:
+            self._copied_at = time.monotonic()
+            self._print(self._step, (disk - 1 + percent / 100) / disks)
+
+    def log(self, text: str) -> None:
+        """Add a line to the log."""
+        if self._log is None:
+            return
+        now = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
+        # A full disk fails the conversion by itself, and says so better.
+        with suppress(OSError), self._log.open("a", encoding="utf-8") as stream:
+            stream.write("".join(f"{now} {line}\n" for line in text.splitlines()))
+
+    def _print(self, step: str, copied: float | None = None) -> None:
+        _print_line({"step": step, "copied": copied})
+
+
+def _print_line(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _look(order: Order, teller: _Teller) -> dict[str, Any]:
+    options = named_options(Path(order.output), order.given)
+    engine = choose_engine(named_engine(order.given))
+    row = look_at(order.name, Path(order.source), order.size, options, engine, teller)
+    return row_record(row)
+
+
+def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
+    source = Path(order.source)
+    options = named_options(Path(order.output), order.given)
+    waiting = False
+    while True:
+        report = earlier_result(source, options)
+        if report is not None:
+            teller.log("The results are in place already, of the same source and options.")
+            break
+        try:
+            engine = choose_engine(named_engine(order.given))
+            report = json.loads(report_json(convert(source, options, engine, teller).report))
+            break
+        except WorkspaceBusyError:
+            # A worker that was taken for dead may be at it yet, and will end one way or another.
+            if not waiting:
+                waiting = True
+                teller.step("Waiting for another run that has this guest")
+            time.sleep(_PATIENCE)
+    published = list(report["published"])
+    disks = published[: len(report["source"]["machine"]["disks"])]
+    return {
+        "results": published,
+        "report": published[-1],
+        "engine": report["engine"]["name"],
+        "seconds": report["seconds"],
+        "notes": report["notes"],
+        "written": sum((options.output / name).stat().st_blocks * 512 for name in disks),
+    }
+
+
+_TASKS: dict[Task, Callable[[Order, _Teller], dict[str, Any]]] = {
+    Task.LOOK: _look,
+    Task.CONVERT: _convert,
+}
+
+
+def _carry_out(order: Order, teller: _Teller) -> Result:
+    try:
+        with interruptions(), own_scratch():
+            return Result(End.DONE, found=_TASKS[order.task](order, teller))
+    except Terminated:
+        return Result(End.ABANDONED, "It was abandoned; nothing was left half done.", "", None)
+    except OfflineMigError as error:
+        return Result(End.FAILED, error.message, error.remedy, error.exit_code)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return Result(End.FAILED, f"{name}{error.strerror or error}.", "", 1)
+
+
+def _main(argument: str) -> None:
+    order = order_of(json.loads(argument))
+    log = Path(order.log) if order.log else None
+    teller = _Teller(log)
+    if log is not None:
+        with suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            # What libraries complain of, and tracebacks, belong to this guest.
+            with log.open("ab") as stream:
+                os.dup2(stream.fileno(), 2)
+        teller.log(f"Begun: {order.source}")
+    result = _carry_out(order, teller)
+    for text in (result.message, result.remedy):
+        if text:
+            teller.log(text)
+    teller.log({End.DONE: "Done."}.get(result.end, f"Ended: {result.end.value}."))
+    _print_line({"result": asdict(result)})
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
