@@ -12,7 +12,7 @@ from offline_mig.conversion.convert import rehearse_machine
 from offline_mig.conversion.examination import examine_machine, opened_source
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.progress import Progress
-from offline_mig.conversion.space import needed_space
+from offline_mig.conversion.space import ALLOWANCE, needed_space
 from offline_mig.errors import OfflineMigError
 from offline_mig.guest.engine import Engine
 
@@ -111,13 +111,16 @@ class Rates:
 PUBLISHED_RATES = Rates(0.6, 1024**3 / 0.86)
 #: One guest says nothing about how time grows with size.
 _ENOUGH_GUESTS = 5
+#: Sizes whose standard deviation is below this part of their mean are taken for one.
+_ALIKE = 0.25
 
 
 def rates_from(conversions: Sequence[tuple[int, float]]) -> Rates:
     """Return the rates that conversions of so many bytes in so many seconds amount to.
 
-    A line through them by least squares; where they are too few, or too much alike to tell what a
-    guest takes from what a byte takes, the published seconds are kept and the throughput measured.
+    A line through them by least squares. Where they are too much alike to tell what a guest takes
+    from what a byte takes, the throughput is the published one, and the rest of the time the
+    guest's; where they are too few, all is as published.
     """
     if len(conversions) < _ENOUGH_GUESTS:
         return PUBLISHED_RATES
@@ -126,14 +129,14 @@ def rates_from(conversions: Sequence[tuple[int, float]]) -> Rates:
     mean_time = sum(seconds for _, seconds in conversions) / count
     spread = sum((size - mean_size) ** 2 for size, _ in conversions)
     together = sum((size - mean_size) * (time - mean_time) for size, time in conversions)
-    if spread > 0 and together > 0:
+    if together > 0 and spread > count * (mean_size * _ALIKE) ** 2:
         seconds = mean_time - together / spread * mean_size
         if seconds > 0:
             return Rates(seconds, spread / together, count)
-    rest = max(mean_time - PUBLISHED_RATES.seconds, mean_time / 10)
-    if mean_size == 0 or rest <= 0:
-        return PUBLISHED_RATES
-    return Rates(mean_time - rest, mean_size / rest, count)
+    seconds = mean_time - mean_size / PUBLISHED_RATES.throughput
+    if seconds > 0:
+        return Rates(seconds, PUBLISHED_RATES.throughput, count)
+    return Rates(0.0, mean_size / mean_time, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,8 @@ def total(rows: Sequence[PreflightRow], rates: Rates, jobs: int) -> Totals:
     """Add rows up; ``jobs`` guests are converted at once."""
     counts = {kind: sum(row.readiness is kind for row in rows) for kind in Readiness}
     going = [row for row in rows if row.readiness is not Readiness.BLOCKED]
-    times = [rates.seconds + row.needed / rates.throughput for row in going]
+    data = (max(0, row.needed - ALLOWANCE) for row in going)
+    times = [rates.seconds + size / rates.throughput for size in data]
     return Totals(
         ready=counts[Readiness.READY],
         with_notes=counts[Readiness.NOTES],
