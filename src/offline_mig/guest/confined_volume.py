@@ -48,6 +48,7 @@ _MODULES = (
     "offline_mig.guest.volume_messages",
     "offline_mig.guest.inherited_security",
     "offline_mig.guest.ntfs_library",
+    "offline_mig.guest.ntfs_volume",
     "offline_mig.guest.fat_layout",
     "offline_mig.guest.fat_table",
     "offline_mig.guest.fat_directory",

@@ -2,7 +2,7 @@
 
 qemu-storage-daemon reads the image formats and serves bytes over NBD (``storage_daemon``). For
 each mounted volume a worker process (``volume_worker``) reads NTFS with libntfs-3g
-(``ntfs_library``) or FAT (``fat_volume``) out of those bytes and carries out what is asked of it
+(``ntfs_volume``) or FAT (``fat_volume``) out of those bytes and carries out what is asked of it
 (``confined_volume``). Both run in sandboxes (``sandbox``); neither sees the other's data, the
 network or the host's files. No kernel file-system driver, no FUSE, no mount, no loop device and no
 privilege takes part; see docs/engines.md for why, and for how this compares with the appliance.

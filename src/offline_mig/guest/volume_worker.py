@@ -20,7 +20,8 @@ from offline_mig.guest import volume_messages as messages
 from offline_mig.guest.fat_check import UnsafeFatError
 from offline_mig.guest.fat_volume import FatVolume, prepare
 from offline_mig.guest.nbd import BlockDevice
-from offline_mig.guest.ntfs_library import Device, NtfsVolume, UnsafeVolumeError, load_library
+from offline_mig.guest.ntfs_library import Device, load_library
+from offline_mig.guest.ntfs_volume import NtfsVolume, UnsafeVolumeError
 from offline_mig.guest.volume_messages import as_number, as_text, number, text
 
 #: prctl(2): <linux/prctl.h>, <linux/seccomp.h>.
