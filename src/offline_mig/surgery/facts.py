@@ -32,7 +32,7 @@ class NoKernelError(GuestRefusedError):
 
 
 @dataclass(frozen=True, slots=True)
-class BootController:
+class DrivenController:
     """A storage controller that the guest knows and that its boot-start ``service`` drives."""
 
     service: str
@@ -61,7 +61,7 @@ class GuestFacts:
     control_sets: ControlSets
     has_driver_database: bool
     realtime_is_universal: bool
-    boot_controllers: tuple[BootController, ...]
+    boot_controllers: tuple[DrivenController, ...]
     driver_files: frozenset[str]
     inf_files: frozenset[str]
     cabinets: tuple[str, ...] = ()
@@ -144,13 +144,13 @@ def _hibernation(
     return judge_hibernation(image, read_power_settings(system, control_set, nt))
 
 
-def find_boot_controllers(system: RegistryView, control_set: str) -> tuple[BootController, ...]:
+def find_boot_controllers(system: RegistryView, control_set: str) -> tuple[DrivenController, ...]:
     """Return the controllers in Enum\\PCI that a boot-start service drives.
 
     Class SCSIAdapter {4D36E97B-...} and hdc {4D36E96A-...} (Microsoft, "System-defined device
     setup classes") are the storage controllers.
     """
-    found: list[BootController] = []
+    found: list[DrivenController] = []
     bus = rf"{control_set}\Enum\PCI"
     for device in system.subkeys(bus):
         for instance in system.subkeys(rf"{bus}\{device}"):
@@ -168,7 +168,7 @@ def find_boot_controllers(system: RegistryView, control_set: str) -> tuple[BootC
             if start is None or start.as_int() != 0:
                 continue
             description = (values.get("devicedesc") or service).rsplit(";", 1)[-1]
-            controller = BootController(service, device, description)
+            controller = DrivenController(service, device, description)
             if controller not in found:
                 found.append(controller)
     return tuple(found)
