@@ -12,7 +12,8 @@ R = RegistryValue
 
 
 def added(text: str, windows_directory: str = "%SystemRoot%") -> tuple[InfRegistryValue, ...]:
-    inf = parse_inf(f"[s]\n{text}\n".encode("latin-1"), "test.inf")
+    strings = '[Strings]\nNested = "%10%\\y"\nPercent = "%"\n'
+    inf = parse_inf(f"[s]\n{text}\n{strings}".encode("latin-1"), "test.inf")
     return read_added(inf, ["s"], windows_directory)
 
 
@@ -26,12 +27,19 @@ def added(text: str, windows_directory: str = "%SystemRoot%") -> tuple[InfRegist
         ("0,", R.sz("")),
         ("0", R.sz("")),
         ("0x00020000,%%SystemRoot%%\\x", R.expand_sz("%SystemRoot%\\x")),
+        ("0,%10%\\x", R.sz("%SystemRoot%\\x")),
+        # One pass: a percent sign is a sign, and what strings stand for is taken as it is.
+        ("0,%%10%%\\x", R.sz("%10%\\x")),
+        ("0,%Nested%", R.sz("%10%\\y")),
+        ("0,%Percent%10%Percent%", R.sz("%10%")),
         ("0x00010000,a", R.multi_sz(["a"])),
         ('0x00010000,"a",b,"c,d"', R.multi_sz(["a", "b", "c,d"])),
         ("0x00010000,", R.multi_sz([])),
         ("0x00010001,7", R.dword(7)),
         ("0x00010001,0x0A", R.dword(10)),
         ("0x00010001,0010", R.dword(10)),
+        ("0x00010001,+7", R.dword(7)),
+        ('0x00010001," 7 "', R.dword(7)),
         ("0x00010001,", R.dword(0)),
         ("0x00010001,-1", R.dword(0xFFFFFFFF)),
         ("0x00010001,0xFFFFFFFF", R.dword(0xFFFFFFFF)),
@@ -120,6 +128,10 @@ def test_deleted() -> None:
         ("HKR = a", "'a' is no root of the registry"),
         ("HKR,,a,%FLAG%,b", "'%FLAG%' is not a number"),
         ("HKR,,a,0x00010001,seven", "'seven' is not a number"),
+        ("HKR,,a,0x00010001,1_0", "'1_0' is not a number"),
+        ("HKR,,a,0x1_0001,1", "'0x1_0001' is not a number"),
+        ("HKR,,a,0x00010001,\xb2", "is not a number"),
+        ("HKR,,a,1,1_0", "'1_0' is not a hexadecimal byte"),
         ("HKR,,a,0x00010001,0x100000000", "does not fit into 32 bits"),
         ("HKR,,a,0x00010001,-2147483649", "does not fit into 32 bits"),
         ("HKR,,a,1,zz", "'zz' is not a hexadecimal byte"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from fixtures.wine_setupapi import (
 )
 from offline_mig.drivers.addreg import InfRegistryValue
 from offline_mig.drivers.copyfiles import CopyFile
-from offline_mig.drivers.directories import expand_directories
+from offline_mig.drivers.directories import directory_path
 from offline_mig.drivers.inf import InfError, InfFile, InfLine, parse_inf
 from offline_mig.drivers.layout import place_of
 from offline_mig.drivers.package import DriverPackage, read_package
@@ -68,24 +69,29 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> GuestFacts:
 def as_wine_has_it(inf: InfFile) -> dict[str, list[tuple[str | None, ...]]]:
     """Return the lines of an INF in the form that SetupAPI has for them, key first."""
     return _comparable(
-        (section, _as_setupapi(line)) for section, lines in inf.sections.items() for line in lines
+        (section, _as_setupapi(inf, line))
+        for section, lines in inf.sections.items()
+        for line in lines
     ) | {section.strip(): [] for section, lines in inf.sections.items() if not lines}
 
 
-def _as_setupapi(line: InfLine) -> tuple[str | None, ...]:
-    key: str | None = line.key
-    if line.key is None and len(line.fields) == 1:
-        key = line.fields[0]  # To SetupAPI, a single value is its own key.
-    return tuple(None if text is None else _as_ansi(text) for text in (key, *line.fields))
+def _as_setupapi(inf: InfFile, line: InfLine) -> tuple[str | None, ...]:
+    key = line.raw_key
+    if key is None and len(line.fields) == 1:
+        key = line.raw_fields[0]  # To SetupAPI, a single value is its own key.
+    directory = partial(directory_path, windows_directory=WINDOWS_DIRECTORY)
+    return tuple(
+        None if text is None else _as_ansi(inf.expanded(text, directory))
+        for text in (key, *line.raw_fields)
+    )
 
 
 def _as_ansi(text: str) -> str:
-    """Read what was kept byte by byte in the code page of an American Windows, and directories."""
-    shown = "".join(
+    """Read what was kept byte by byte in the code page of an American Windows."""
+    return "".join(
         bytes((ord(char),)).decode("cp1252", "ignore") or char if ord(char) < 0x100 else char
         for char in text
     )
-    return expand_directories(shown, WINDOWS_DIRECTORY)
 
 
 def wines_lines(answer: Answer) -> dict[str, list[tuple[str | None, ...]]]:
@@ -156,7 +162,8 @@ def test_txtsetup_oem_is_read_the_same(wine: WineSetupApi, tmp_path: Path) -> No
 #: What INF syntax is made of. Blanks behind a backslash are left out: there Wine keeps them, or
 #: loses the backslash.
 _PARTS = (
-    "a", "b", "Key", "%t%", "%u%", "%%", "%", "%t", "=", ",", ";", '"', '""', " ", "\t", "\\",
+    "a", "b", "Key", "%t%", "%u%", "%%", "%", "%t", "%10%", "=", ",", ";", '"', '""', " ",
+    "\t", "\\",
     "\\\n", "\n", "\r\n", "[s]", "[S2]", "[", "]", "x y", "..", ".",
 )  # fmt: skip
 
@@ -168,7 +175,7 @@ def test_made_up_syntax(wine: WineSetupApi, tmp_path: Path) -> None:
         body = "".join(chance.choice(_PARTS) for _ in range(chance.randint(1, 30)))
         if not re.search(r"\\[ \t]", body):
             start = "[Version]\nSignature=$CHICAGO$\n[s]\n"
-            texts.append(f'{start}{body}\n[Strings]\nt = "one"\nu = two words ; c\n')
+            texts.append(f'{start}{body}\n[Strings]\nt = "one%10%"\nu = two words ; c\n')
     for number, text in enumerate(texts):
         (tmp_path / f"{number}.inf").write_bytes(text.encode())
     answers = wine.ask(

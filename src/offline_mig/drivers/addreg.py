@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from offline_mig.drivers.directories import expand_directories
+from offline_mig.drivers.directories import directory_path
 from offline_mig.drivers.inf import InfError, InfFile, InfLine
+from offline_mig.drivers.numbers import hexadecimal_of, number_of
 from offline_mig.windows.registry import RegistryType, RegistryValue
 
 FLG_ADDREG_BINVALUETYPE = 0x1
@@ -83,10 +85,9 @@ def read_number(inf: InfFile, line: InfLine, text: str) -> int:
 
     Raises InfError for anything else and for what does not fit into 32 bits.
     """
-    try:
-        number = int(text or "0", 16 if "x" in text.lower() else 10)
-    except ValueError:
-        raise InfError(inf.name, f"{text!r} is not a number", line.number) from None
+    number = number_of(text or "0")
+    if number is None:
+        raise InfError(inf.name, f"{text!r} is not a number", line.number)
     if not -0x80000000 <= number <= 0xFFFFFFFF:
         raise InfError(inf.name, f"{text} does not fit into 32 bits", line.number)
     return number
@@ -118,7 +119,8 @@ def _added(inf: InfFile, line: InfLine, windows_directory: str) -> InfRegistryVa
         return InfRegistryValue(root, subkey, name or None, None, delete=True, flags=flags)
     if flags & (FLG_ADDREG_KEYONLY | FLG_ADDREG_KEYONLY_COMMON) or not any(line.fields[2:]):
         return InfRegistryValue(root, subkey, None, None, flags=flags)
-    data = tuple(expand_directories(text, windows_directory) for text in line.fields[4:])
+    directory = partial(directory_path, windows_directory=windows_directory)
+    data = tuple(inf.expanded(raw, directory) for raw in line.raw_fields[4:])
     return InfRegistryValue(
         root,
         subkey,
@@ -149,10 +151,7 @@ def _value(inf: InfFile, line: InfLine, flags: int, data: tuple[str, ...]) -> Re
 
 
 def _byte(inf: InfFile, line: InfLine, text: str) -> int:
-    try:
-        number = int(text, 16)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 0xFF:
+    number = hexadecimal_of(text)
+    if number is None or number > 0xFF:
         raise InfError(inf.name, f"{text!r} is not a hexadecimal byte", line.number)
     return number

@@ -44,7 +44,7 @@ BELOW_WINDOWS: Mapping[int, str] = {
     DirId.SPOOL: r"system32\spool",
     DirId.SPOOL_DRIVERS: r"system32\spool\drivers",
 }
-_IDENTIFIER = re.compile(r"%(-?\d{1,5})%")
+_IDENTIFIER = re.compile("%(-?[0-9]{1,5})%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,9 @@ class InfPath:
         return "\\".join(part for part in (BELOW_WINDOWS[self.directory], self.relative) if part)
 
 
-def expand_directories(text: str, windows_directory: str) -> str:
-    r"""Replace identifiers such as %11% within ``text`` by paths, as Windows does in values.
-
-    Identifiers that have no fixed place, such as %13%, stay.
-    """
-
-    def path(match: re.Match[str]) -> str:
-        below = BELOW_WINDOWS.get(int(match[1]))
-        if below is None:
-            return match[0]
-        return f"{windows_directory}\\{below}" if below else windows_directory
-
-    return _IDENTIFIER.sub(path, text)
+def directory_path(identifier: int, windows_directory: str) -> str | None:
+    """Return the path that an identifier stands for in values; None if it has no fixed place."""
+    below = BELOW_WINDOWS.get(identifier)
+    if below is None:
+        return None
+    return f"{windows_directory}\\{below}" if below else windows_directory

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from offline_mig.errors import NoDriverError
@@ -43,6 +43,7 @@ _PIECE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _TOKEN = re.compile(r"%([^%]*)%")
+_IDENTIFIER = re.compile("-?[0-9]{1,5}")
 
 
 class InfError(NoDriverError):
@@ -106,6 +107,15 @@ class InfFile:
     def text(self, section: str, key: str) -> str:
         """Return the first field of the first line with ``key``, "" when there is none."""
         return next((line.text(0) for line in self.lines_for(section, key)), "")
+
+    def expanded(self, raw: str, directory: Callable[[int], str | None]) -> str:
+        """Return a raw field with strings and directories in the places of their tokens.
+
+        ``directory`` returns the path for an identifier, None for one that stays. It is one pass,
+        as in SetupAPI: ``%%10%%`` is the text %10%, and no directory, and neither is one in what a
+        string stands for.
+        """
+        return _with_tokens_replaced(raw, self.strings, directory)
 
 
 @dataclass(slots=True)
@@ -277,7 +287,7 @@ class _Substitution:
             length = len(text) + sum(len(self._strings.get(name, "")) for name in tokens_in(text))
             # Counted before it is built: the sum of a hostile file's parts may be gigabytes.
             if length <= 2 * MAX_FIELD_LENGTH:
-                text = _TOKEN.sub(self._replacement, text)
+                text = _with_tokens_replaced(text, self._strings, _kept)
             else:
                 raise InfError(self._name, "a field is too long", line)
         self._total += len(text)
@@ -287,10 +297,20 @@ class _Substitution:
             raise InfError(self._name, "its strings add up to too much text", line)
         return text
 
-    def _replacement(self, match: re.Match[str]) -> str:
+
+def _kept(_identifier: int) -> None:
+    """Leave directories as they are: which paths they get is not known when an INF is read."""
+
+
+def _with_tokens_replaced(
+    text: str, strings: Mapping[str, str], directory: Callable[[int], str | None]
+) -> str:
+    def replacement(match: re.Match[str]) -> str:
         token = match[1]
         if not token:
             return "%"
-        if token.lstrip("-").isdecimal():
-            return match[0]  # A directory identifier such as %12%, whatever [Strings] says.
-        return self._strings.get(token.lower(), match[0])
+        if _IDENTIFIER.fullmatch(token):  # A directory such as %12%, whatever [Strings] says.
+            return directory(int(token)) or match[0]
+        return strings.get(token.lower(), match[0])
+
+    return _TOKEN.sub(replacement, text)

@@ -19,6 +19,7 @@ from offline_mig.drivers.addreg import (
 from offline_mig.drivers.copyfiles import CopyFile, read_copied
 from offline_mig.drivers.directories import InfPath
 from offline_mig.drivers.inf import InfError, InfFile, InfLine
+from offline_mig.drivers.numbers import hexadecimal_of
 from offline_mig.windows.version import Architecture
 
 #: SPSVCINST_ASSOCSERVICE of setupapi.h: the service is the device's own driver.
@@ -284,12 +285,12 @@ class InstallReader:
         # FeatureScore = one byte, in hexadecimal
         for line in lines:
             if line.is_for("FeatureScore"):
-                try:
-                    return int(line.text(0), 16) & 0xFF
-                except ValueError:
+                score = hexadecimal_of(line.text(0))
+                if score is None:
                     raise InfError(
                         self._inf.name, f"{line.text(0)!r} is no FeatureScore", line.number
-                    ) from None
+                    )
+                return score & 0xFF
         return DEFAULT_FEATURE_SCORE
 
     def _kmdf_version(self, effective_section: str) -> str:
