@@ -105,7 +105,8 @@ class Machine:
 
     ``memory`` is in MiB. ``uuid`` is the canonical lower-case text form. ``guest_os`` is the
     source's own word for the guest (VMware's ``guestOS``), a hint and no more. ``firmware_stated``
-    is False where the source leaves the firmware open: only the disks know then. ``other_files``
+    is False where the source leaves the firmware open: only the disks know then. ``tpm`` says that
+    it had a virtual TPM, whose content stays behind. ``other_files``
     are files that were read beside ``source`` and the disks. ``notes`` are sentences for the user
     about what was assumed or left out while reading.
     """
@@ -118,6 +119,7 @@ class Machine:
     cores_per_socket: int | None = None
     firmware: Firmware = Firmware.BIOS
     secure_boot: bool = False
+    tpm: bool = False
     uuid: str | None = None
     guest_os: str | None = None
     nics: tuple[Nic, ...] = ()

@@ -253,7 +253,10 @@ def test_encrypted_ones_are_told() -> None:
 
 def test_a_virtual_tpm_and_ports_are_noted() -> None:
     items = (*VMWARE_ITEMS, item(50, 1, ResourceSubType="vmware.vtpm"), item(51, 21), item(52, 21))
-    notes = hardware(descriptor(items=items)).notes
+    assert not hardware(descriptor()).tpm
+    found = hardware(descriptor(items=items))
+    assert found.tpm
+    notes = found.notes
     assert any("virtual TPM" in note for note in notes)
     assert "The machine has 2 serial ports, not carried over." in notes
 

@@ -160,6 +160,7 @@ def test_modern_hardware() -> None:
         Nic(2, mac="00:0c:29:00:00:01", attachment="custom", network="VMnet8"),
         Nic(10, model="vmxnet3"),
     )
+    assert found.tpm
     notes = "\n".join(found.notes)
     for words in ("nonpersistent", "virtual TPM", "ethernet10 has no MAC"):
         assert words in notes
@@ -183,6 +184,7 @@ def test_what_is_left_out_is_noted() -> None:
         pciPassthru0.present = "TRUE"
     """)
     assert not found.disks
+    assert not found.tpm
     assert found.memory == 32
     for words in (
         "scsi0, which is not present",

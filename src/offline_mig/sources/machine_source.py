@@ -114,6 +114,7 @@ def _machine(source: Path, stem: str, hardware: VmxHardware) -> Machine:
         cores_per_socket=hardware.cores_per_socket,
         firmware=hardware.firmware,
         secure_boot=hardware.secure_boot,
+        tpm=hardware.tpm,
         uuid=hardware.uuid,
         guest_os=hardware.guest_os,
         nics=hardware.nics,

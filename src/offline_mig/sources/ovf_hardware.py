@@ -68,6 +68,7 @@ class OvfHardware:
     cores_per_socket: int | None
     firmware: Firmware | None
     secure_boot: bool
+    tpm: bool
     uuid: str | None
     guest_os: str | None
     nics: tuple[Nic, ...]
@@ -107,6 +108,7 @@ def read_hardware(envelope: OvfEnvelope) -> OvfHardware:
         cores_per_socket=_cores_per_socket(items, vcpus, notes),
         firmware=firmware,
         secure_boot=firmware is Firmware.UEFI and _secure_boot(system),
+        tpm=_has_tpm(system, items),
         uuid=box.uuid if box else None,
         guest_os=system.guest_os or (box.os_type if box else None),
         nics=tuple(_nics(system, items, notes)),
@@ -344,12 +346,18 @@ def _note_what_is_left_out(system: OvfSystem, items: Sequence[OvfItem], notes: l
             notes.append(
                 f"The machine has {count} {words}{'s' if count > 1 else ''}, not carried over."
             )
-    has_tpm = any("vtpm" in item.subtype for item in _of_type(items, _OTHER))
-    if has_tpm or (system.virtualbox is not None and system.virtualbox.has_tpm):
+    if _has_tpm(system, items):
         notes.append(
             "The machine has a virtual TPM, whose content cannot be carried over: BitLocker will "
             "ask for its recovery key, and Windows Hello has to be set up again."
         )
+
+
+def _has_tpm(system: OvfSystem, items: Sequence[OvfItem]) -> bool:
+    """Tell whether there is a virtual TPM, by VMware's item or VirtualBox's own part."""
+    if system.virtualbox is not None and system.virtualbox.has_tpm:
+        return True
+    return any("vtpm" in item.subtype for item in _of_type(items, _OTHER))
 
 
 def _small_number(text: str | None, most: int) -> int | None:

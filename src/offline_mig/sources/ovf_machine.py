@@ -82,6 +82,7 @@ def read_ovf_machine(path: Path, *, archive: bool, scratch: Path | None) -> Mach
         firmware=hardware.firmware or Firmware.BIOS,
         firmware_stated=hardware.firmware is not None,
         secure_boot=hardware.secure_boot,
+        tpm=hardware.tpm,
         uuid=hardware.uuid,
         guest_os=hardware.guest_os,
         nics=hardware.nics,

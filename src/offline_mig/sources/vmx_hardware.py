@@ -66,6 +66,7 @@ class VmxHardware:
     cores_per_socket: int | None = None
     firmware: Firmware = Firmware.BIOS
     secure_boot: bool = False
+    tpm: bool = False
     uuid: str | None = None
     guest_os: str | None = None
     nics: tuple[Nic, ...] = ()
@@ -95,6 +96,7 @@ def read_hardware(vmx: VmxValues) -> VmxHardware:
         cores_per_socket=_cores_per_socket(vmx, vcpus, notes),
         firmware=firmware,
         secure_boot=firmware is Firmware.UEFI and vmx.flag("uefi.secureBoot.enabled"),
+        tpm=_has_tpm(vmx),
         uuid=_uuid(vmx, notes),
         guest_os=vmx.text("guestOS"),
         nics=tuple(_nics(vmx, notes)),
@@ -244,6 +246,16 @@ def _mac(vmx: VmxValues, key: str, notes: list[str]) -> str | None:
     return mac
 
 
+def _has_tpm(vmx: VmxValues) -> bool:
+    """Tell whether there is a virtual TPM.
+
+    Workstation and Fusion keep one in software where ``managedvm.autoAddVTPM`` is "software",
+    which needs no encrypted machine; ``vtpm.present`` is what all products write.
+    """
+    added = (vmx.text("managedvm.autoAddVTPM") or "").lower()
+    return vmx.flag("vtpm.present") or added == "software"
+
+
 def _note_what_is_left_out(vmx: VmxValues, notes: list[str]) -> None:
     for pattern, words in _NOT_CARRIED:
         count = sum(1 for key in vmx.values if pattern.fullmatch(key) and vmx.flag(key))
@@ -255,7 +267,7 @@ def _note_what_is_left_out(vmx: VmxValues, notes: list[str]) -> None:
         notes.append(
             "The machine uses PCI devices of its host directly; they are not carried over."
         )
-    if vmx.flag("vtpm.present") or vmx.text("managedvm.autoAddVTPM"):
+    if _has_tpm(vmx):
         notes.append(
             "The machine has a virtual TPM, whose content cannot be carried over: BitLocker will "
             "ask for its recovery key, and Windows Hello has to be set up again."
