@@ -22,6 +22,9 @@ class Bus(StrEnum):
     SATA = "sata"
     NVME = "nvme"
     FLOPPY = "floppy"
+    VIRTIO = "virtio"
+    XEN = "xen"
+    USB = "usb"
 
 
 class DiskFormat(StrEnum):
@@ -50,8 +53,8 @@ class DiskImage:
     ``files`` are all files that the image consists of (descriptor, extents, parents), the one to
     open first; ``kind`` is the VMDK createType, or the format's name. ``virtual_size`` is in bytes
     and None where only qemu-img can tell. ``window`` says where in ``path`` an image lies that is
-    a member of an archive, and ``member`` what it is called there; an image with the latter only
-    was unpacked for the time of this run.
+    a member of an archive, and ``member`` what it is called there. ``temporary`` are those of
+    ``files`` that were made for the time of this run: unpacked, or a descriptor that was lacking.
     """
 
     path: Path
@@ -61,6 +64,7 @@ class DiskImage:
     virtual_size: int | None = None
     window: Window | None = None
     member: str | None = None
+    temporary: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +135,8 @@ class Machine:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of the user's that were read, each once; no copies that were unpacked."""
+        """All files of the user's that were read, each once; none that were made for this run."""
         images = [disk.image for disk in self.disks]
-        lasting = [i for i in images if i.member is None or i.window is not None]
-        of_disks = [file for image in lasting for file in image.files]
+        of_disks = [f for image in images for f in image.files if f not in image.temporary]
         source = [self.source] if self.source.is_file() else []
         return tuple(dict.fromkeys([*of_disks, *source, *self.other_files]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fixtures.source_images import MakeVmdk
+from fixtures.source_images import MakeVmdk, qemu_img
 from offline_mig.errors import OfflineMigError, SourceUnreadableError, SourceUnsafeError
 from offline_mig.machine import Bus, DiskFormat, Firmware
 from offline_mig.sources.machine_source import read_machine
@@ -75,10 +76,23 @@ def test_folders_that_leave_a_choice_list_it(vmx: Path) -> None:
     vmx.with_name("copy.vmx").write_text(VMX)
     with pytest.raises(SourceUnreadableError, match=r"2 VMX files: box\.vmx, copy\.vmx"):
         read_machine(vmx.parent)
+
+
+def test_a_folder_with_one_disk_and_nothing_else_is_that_disk(vmx: Path) -> None:
     vmx.unlink()
-    vmx.with_name("copy.vmx").unlink()
-    with pytest.raises(SourceUnreadableError, match=r"no VMX, OVF or OVA file, but .*disk\.vmdk"):
+    disk = vmx.with_name("disk.vmdk")
+    assert read_machine(vmx.parent).source == disk
+    snapshot = vmx.with_name("disk-000001.vmdk")
+    qemu_img("create", "-f", "vmdk", "-b", disk.name, "-F", "vmdk", snapshot.name, cwd=vmx.parent)
+    assert read_machine(vmx.parent).source == snapshot
+    shutil.copy(snapshot, vmx.with_name("other.vmdk"))
+    with pytest.raises(SourceUnreadableError, match=r"2 disk images: disk-000001\.vmdk, other"):
         read_machine(vmx.parent)
+    disk.unlink()
+    empty = vmx.parent / "empty"
+    empty.mkdir()
+    with pytest.raises(SourceUnreadableError, match="no libvirt domain and no disk"):
+        read_machine(empty)
 
 
 def test_a_bare_disk_gets_hardware_by_assumption(make_vmdk: MakeVmdk, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from offline_mig.errors import OutputRefusedError, PlanFileError
 from offline_mig.sources.file_access import shown
 
 #: Options whose values are names of files.
-_PATHS = ("drivers", "agent")
+_PATHS = ("drivers", "agent", "allow-outside")
+_PATH = "xml"
 #: What a guest says of itself and is no option of its conversion.
 _OWN = ("source", "name", "skip")
 _SCHEMA_FILE = "plan.schema.json"
@@ -93,10 +94,13 @@ def read_plan(path: Path) -> BatchPlan:
 
 def absolute(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return options whose names of files are relative to ``folder``, with absolute ones."""
-    return {
-        key: [str(folder / name) for name in value] if key in _PATHS else value
-        for key, value in given.items()
-    }
+    found = dict(given)
+    for key, value in given.items():
+        if key in _PATHS:
+            found[key] = [str(folder / name) for name in value]
+        elif key == _PATH:
+            found[key] = str(folder / value)
+    return found
 
 
 def _require_sound(path: Path, content: Mapping[str, Any]) -> None:

@@ -64,7 +64,7 @@ def look_at(
     """Return the verdict on a machine: a conversion up to its first change. Changes nothing."""
     needed = 0
     try:
-        with opened_source(source) as machine:
+        with opened_source(source, options.source) as machine:
             needed = needed_space(machine, trim=options.trim)
             if options.drivers:
                 rehearsal = rehearse_machine(machine, options, engine, progress)

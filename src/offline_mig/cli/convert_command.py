@@ -48,8 +48,8 @@ def convert_command(
 ) -> None:
     """Convert the powered-off guest SOURCE into a KVM guest on VirtIO.
 
-    SOURCE is a .vmx or .ovf file, a folder with one, an .ova file, or a disk image (VMDK, qcow2,
-    raw, VDI, VHD, VHDX).
+    SOURCE is a .vmx, .ovf or .ova file, a libvirt domain (.xml), a disk image (VMDK, qcow2, raw,
+    VDI, VHD, VHDX), or a folder with one of them.
     It is opened read-only and never changed.
     """
     if output is None and not dry_run:

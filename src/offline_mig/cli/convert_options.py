@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, PATH, SYSTEM_PARTITION
+from offline_mig.cli.source_parameters import FILE_OPTIONS, HARDWARE_OPTIONS
 from offline_mig.conversion.named_options import resolution
 from offline_mig.machine import DiskFormat
 from offline_mig.targets.devices import DiskBus, MachineType
@@ -61,6 +62,8 @@ _OPTIONS = (
         help="Let a boot driver without a good signature through.",
     ),
     DISCARD_HIBERNATION,
+    *HARDWARE_OPTIONS,
+    *FILE_OPTIONS,
     click.option("--overwrite", is_flag=True, help="Replace earlier results of this guest."),
     click.option(
         "--trim/--no-trim",

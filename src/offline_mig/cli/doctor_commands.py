@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from offline_mig.cli import doctor_screen
+from offline_mig.cli.convert_options import by_name
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
+from offline_mig.cli.source_parameters import file_options
 from offline_mig.conversion.boot_question import BootQuestion, question_of
 from offline_mig.conversion.diagnosis_record import diagnosis_record
 from offline_mig.conversion.doctor import diagnose
 from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.named_options import named_source
 from offline_mig.diagnosis.boot_bus import BootBus
 from offline_mig.diagnosis.finding_page import every_kind, find_kind, finding_page
 from offline_mig.diagnosis.verdict import Outcome
 from offline_mig.machine import Firmware
-from offline_mig.targets.defined_domain import read_domain
+from offline_mig.sources.defined_domain import read_domain
 from offline_mig.targets.devices import MachineType
 
 #: What ``doctor`` ends with, by its verdict.
@@ -78,6 +82,7 @@ def boot_question(
 @MACHINE
 @DOMAIN
 @TRUSTED
+@file_options
 @SYSTEM_PARTITION
 @ENGINE
 @JSON
@@ -91,6 +96,7 @@ def doctor(
     system_partition: str | None,
     engine: str,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Tell whether the Windows in SOURCE would boot on a machine, and what keeps it from that.
 
@@ -99,7 +105,8 @@ def doctor(
     11 when it cannot tell.
     """
     question = boot_question(bus, firmware, machine, domain, trusted=trusted)
-    found = diagnose(source, question, choose_engine(EngineChoice(engine)), system_partition)
+    chosen, reading = choose_engine(EngineChoice(engine)), named_source(by_name(given))
+    found = diagnose(source, question, chosen, system_partition, reading)
     if as_json:
         click.echo(json.dumps(diagnosis_record(found), indent=2, ensure_ascii=False))
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from offline_mig.diagnosis.boot_bus import BootBus, BootController, boot_controller
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.machine import Firmware
-from offline_mig.targets.defined_domain import DefinedDomain
+from offline_mig.sources.defined_domain import DefinedDomain
 from offline_mig.targets.devices import MachineType
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.targets.limits import has_modern_ids

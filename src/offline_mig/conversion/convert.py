@@ -86,7 +86,7 @@ def rehearse(
 ) -> Rehearsal:
     """Do everything up to the first change, and nothing beyond: source and output stay as is."""
     progress.step("Reading the machine")
-    with opened_source(source) as found:
+    with opened_source(source, options.source) as found:
         return rehearse_machine(found, options, engine, progress)
 
 
@@ -131,7 +131,8 @@ def convert(
     with ExitStack() as unpacked:
         with watch.measure("read source"):
             progress.step("Reading the machine")
-            machine = _named(unpacked.enter_context(opened_source(source)), options.name)
+            opened = unpacked.enter_context(opened_source(source, options.source))
+            machine = _named(opened, options.name)
         return _convert(machine, options, engine, progress, watch)
 
 

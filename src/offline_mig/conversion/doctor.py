@@ -23,6 +23,7 @@ from offline_mig.diagnosis.verdict import Verdict, judge
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import Engine
 from offline_mig.machine import Firmware, Machine
+from offline_mig.sources.options import SourceOptions
 from offline_mig.surgery.facts import NoKernelError
 from offline_mig.surgery.system_volume import (
     DiskLayout,
@@ -84,14 +85,18 @@ class Diagnosis:
 
 
 def diagnose(
-    source: Path, question: BootQuestion, engine: Engine, system_partition: str | None = None
+    source: Path,
+    question: BootQuestion,
+    engine: Engine,
+    system_partition: str | None = None,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
 ) -> Diagnosis:
     """Say whether a guest starts on a machine, and what keeps it from that.
 
     The guest is opened read-only and once. Raises OfflineMigError for what is no Windows guest.
     """
     with (
-        opened_source(source) as machine,
+        opened_source(source, options) as machine,
         engine.open(source_images(machine), writable=False) as disks,
     ):
         layout = read_layout(disks, len(machine.disks))

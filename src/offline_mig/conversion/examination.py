@@ -17,6 +17,7 @@ from offline_mig.guest.partition_table import TableKind
 from offline_mig.images.edit_files import EditFiles
 from offline_mig.machine import Firmware, Machine
 from offline_mig.sources.machine_source import read_machine
+from offline_mig.sources.options import SourceOptions
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.system_volume import (
     DiskLayout,
@@ -130,20 +131,20 @@ def _boots_by_uefi_only(layout: DiskLayout) -> bool:
 
 
 @contextmanager
-def opened_source(source: Path) -> Iterator[Machine]:
+def opened_source(source: Path, options: SourceOptions) -> Iterator[Machine]:
     """Give the machine that the user named; what had to be unpacked goes when the block ends.
 
     Raises SourceUnreadableError, SourceUnsafeError, and OutputRefusedError where there is no
     space to unpack.
     """
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
-        yield _read_source(source, Path(scratch))
+        yield _read_source(source, options, Path(scratch))
 
 
-def _read_source(source: Path, scratch: Path) -> Machine:
+def _read_source(source: Path, options: SourceOptions, scratch: Path) -> Machine:
     require_text_name(source)
     try:
-        return read_machine(source, scratch=scratch)
+        return read_machine(source, scratch=scratch, options=options)
     except SourceUnreadableError as error:
         if EditFiles(Path(os.path.realpath(source))).base_is_aside:
             raise SourceUnreadableError(
@@ -165,9 +166,14 @@ def require_text_name(source: Path) -> None:
         ) from error
 
 
-def inspect_guest(source: Path, engine: Engine, system_partition: str | None = None) -> Examination:
+def inspect_guest(
+    source: Path,
+    engine: Engine,
+    system_partition: str | None = None,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
+) -> Examination:
     """Return what there is to know about a guest; raises OfflineMigError."""
-    with opened_source(source) as found:
+    with opened_source(source, options) as found:
         return examine_machine(found, engine, system_partition)
 
 

@@ -14,8 +14,10 @@ from typing import Any
 from offline_mig.conversion.engines import EngineChoice
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.machine import DiskFormat
+from offline_mig.sources.options import SourceOptions
 from offline_mig.targets.devices import DiskBus, MachineType
 from offline_mig.targets.options import TargetKind, TargetOptions
+from offline_mig.windows.short_name import parse_short_name
 
 
 def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
@@ -38,6 +40,7 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
         checksum=given.get("checksum", default.checksum),
         trim=given.get("trim", default.trim),
         system_partition=given.get("system-partition"),
+        source=named_source(given),
         targets=tuple(map(TargetKind, dict.fromkeys(given.get("target", default.targets)))),
         target=TargetOptions(
             machine_type=None if machine_type is None else MachineType(machine_type),
@@ -48,6 +51,17 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
             if "resolution" in given
             else default.target.resolution,
         ),
+    )
+
+
+def named_source(given: Mapping[str, Any]) -> SourceOptions:
+    """Return how a source is to be read by ``given``; raises ValueError as named_options() does."""
+    domain, like = given.get("xml"), given.get("os-like")
+    return SourceOptions(
+        allow_outside=tuple(map(Path, given.get("allow-outside", ()))),
+        rebuild_descriptor=given.get("rebuild-descriptor", False),
+        domain=None if domain is None else Path(domain),
+        like=None if like is None else parse_short_name(like),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_mig.machine import DiskFormat
+from offline_mig.sources.options import SourceOptions
 from offline_mig.targets.options import TargetKind, TargetOptions
 
 
@@ -18,7 +19,7 @@ class ConvertOptions:
     converted disks, which reads them once more each. ``name`` replaces the machine's own.
     ``discard_hibernation`` gives a session in the guest's hiberfil.sys up. ``trim`` leaves out
     what is free on the guest's volumes, deleted files with it. ``targets`` are what the machine is
-    written down for.
+    written down for. ``source`` is how the source is read.
     """
 
     output: Path
@@ -32,5 +33,6 @@ class ConvertOptions:
     checksum: bool = False
     trim: bool = True
     system_partition: str | None = None
+    source: SourceOptions = field(default_factory=SourceOptions)
     targets: tuple[TargetKind, ...] = (TargetKind.LIBVIRT,)
     target: TargetOptions = field(default_factory=TargetOptions)

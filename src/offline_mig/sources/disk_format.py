@@ -25,7 +25,7 @@ from offline_mig.sources.vmdk import (
     SPARSE_MAGIC,
     is_descriptor,
 )
-from offline_mig.sources.vmdk_kinds import cowd, is_part_name, part_of_disk
+from offline_mig.sources.vmdk_kinds import is_part_name, part_of_disk
 
 #: How much of a file recognise() wants to see: up to the volume descriptor of a CD image.
 HEAD = 40 * 1024
@@ -92,13 +92,8 @@ def recognise(path: Path, head: bytes, size: int, tail: bytes = b"") -> DiskForm
         return DiskFormat.QCOW2
     if head.startswith(SPARSE_MAGIC) or is_descriptor(head):
         return DiskFormat.VMDK
-    if head.startswith(COWD_MAGIC):
-        raise cowd(path)
-    if head.startswith(SESPARSE_MAGIC):
-        raise SourceUnreadableError(
-            f"{shown(path)} is an ESX snapshot extent (seSparse); such disks are not read.",
-            "Consolidate the machine's snapshots in VMware and give the resulting disk.",
-        )
+    if head.startswith((COWD_MAGIC, SESPARSE_MAGIC)):
+        raise part_of_disk(path)
     for offset, magic, image_format in _HYPERVISOR_IMAGES:
         if head[offset : offset + len(magic)] == magic:
             return image_format

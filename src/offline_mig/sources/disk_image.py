@@ -9,20 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline_mig.errors import OfflineMigError, SourceUnreadableError, SourceUnsafeError
+from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.images.image_lock import refuse_in_use
 from offline_mig.machine import DiskFormat, DiskImage, Window
-from offline_mig.sources.disk_format import HEAD, recognise
-from offline_mig.sources.file_access import open_file, shown, stat_regular_file, unreadable
-from offline_mig.sources.hypervisor_layer import VHD_FOOTER, read_hypervisor_layer
-from offline_mig.sources.layer import Layer, Parent
-from offline_mig.sources.named_files import find_inside
-from offline_mig.sources.qcow2_layer import read_qcow2_layer
-from offline_mig.sources.vmdk_layer import read_vmdk_layer
-
-#: Longer chains are damaged; VMware allows 32 snapshots on ESX and some 100 on Workstation.
-MAX_LAYERS = 256
-_SECTOR = 512
+from offline_mig.sources.file_access import shown, stat_regular_file, unreadable
+from offline_mig.sources.image_chain import read_layer, read_layers
+from offline_mig.sources.named_files import Bounds
+from offline_mig.sources.options import SourceOptions
+from offline_mig.sources.rebuilt_descriptor import with_descriptors, written_descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +35,18 @@ def open_disk_image(path: Path, format: DiskFormat | None = None) -> DiskImage: 
     return examine_disk_image(path, format).image
 
 
-def examine_disk_image(path: Path, image_format: DiskFormat | None = None) -> ExaminedImage:
+def examine_disk_image(
+    path: Path,
+    image_format: DiskFormat | None = None,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
+    scratch: Path | None = None,
+) -> ExaminedImage:
     """Check the disk image at ``path`` and everything that it is based on.
 
     The format is told from the content unless ``image_format`` states it. The path may be a
-    link; what the image names must lie in the folder of the file that it leads to, and the
-    DiskImage has that file's absolute path. Nothing is written.
+    link; what the image names must lie in the folder of the file that it leads to, or where
+    ``options`` allow it, and the DiskImage has that file's absolute path. Nothing is written but
+    descriptors that are made anew, into ``scratch``; without that there are none.
 
     Raises SourceUnreadableError when the image is missing, incomplete, in use or of a kind that
     is not read, SourceUnsafeError when it names files outside of its folder.
@@ -56,9 +56,9 @@ def examine_disk_image(path: Path, image_format: DiskFormat | None = None) -> Ex
         start = path.resolve(strict=True)
     except OSError as error:
         raise unreadable(path, error) from error
-    layers = _read_layers(start, image_format)
-    files = tuple(dict.fromkeys(file for layer in layers for file in layer.files))
-    for file in files:
+    rebuild = options.rebuild_descriptor and scratch is not None
+    layers = read_layers(start, image_format, options.bounds(start.parent), rebuild=rebuild)
+    for file in dict.fromkeys(file for layer in layers for file in layer.files):
         refuse_locked(file)
         refuse_in_use(file)
     notes = [note for layer in layers for note in layer.notes]
@@ -67,10 +67,18 @@ def examine_disk_image(path: Path, image_format: DiskFormat | None = None) -> Ex
             f"{shown(layer.files[0].name)} ({layer.format.value})" for layer in layers[1:]
         )
         notes.append(f"{shown(start.name)} is based on {below}; its current state is taken.")
+    if scratch is not None and any(layer.rebuilt for layer in layers):
+        layers = with_descriptors(layers, scratch)
     top = layers[0]
-    return ExaminedImage(
-        DiskImage(start, top.format, top.kind, files, top.virtual_size), tuple(notes)
+    image = DiskImage(
+        top.files[0],
+        top.format,
+        top.kind,
+        tuple(dict.fromkeys(file for layer in layers for file in layer.files)),
+        top.virtual_size,
+        temporary=written_descriptors(layers),
     )
+    return ExaminedImage(image, tuple(notes))
 
 
 def examine_member(
@@ -82,7 +90,7 @@ def examine_member(
     another.
     """
     try:
-        layer = _read_layer(path, image_format, path.parent, window, Path(member))
+        layer = read_layer(path, image_format, Bounds(path.parent), window, Path(member))
         if layer.parent is not None:
             raise SourceUnreadableError(
                 f"{shown(path)} holds an image that is based on another, "
@@ -117,103 +125,3 @@ def refuse_locked(path: Path) -> None:
             "Shut the machine down and close VMware. If it is not running, or this is a copy, "
             f"delete {shown(lock.name)}.",
         )
-
-
-def _read_layers(start: Path, image_format: DiskFormat | None) -> list[Layer]:
-    """Return the image's own layer and those that it is based on, the nearest first."""
-    root = start.parent
-    layers = [_read_layer(start, image_format, root)]
-    seen = {start}
-    path = start
-    while (named := layers[-1].parent) is not None:
-        parent = _find_parent(path, named, root)
-        resolved = parent.resolve()
-        if resolved in seen:
-            raise SourceUnreadableError(
-                f"{shown(path)} names {shown(parent)} as its parent, which is based on itself.",
-                "Copy the disk again from where it came from.",
-            )
-        if len(layers) >= MAX_LAYERS:
-            raise SourceUnreadableError(
-                f"{shown(start)} is based on more than {MAX_LAYERS} images.",
-                "Consolidate the snapshots and give the resulting disk.",
-            )
-        layer = _read_layer(parent, named.format or _unstated_format(path, parent), root)
-        _check_content_id(path, named, parent, layer)
-        layers.append(layer)
-        seen.add(resolved)
-        path = parent
-    return layers
-
-
-def _read_layer(
-    path: Path,
-    stated: DiskFormat | None,
-    root: Path,
-    window: Window | None = None,
-    member: Path | None = None,
-) -> Layer:
-    """Return the layer at ``path``, in the format that is stated or that it shows.
-
-    ``member`` is the name of what lies in the ``window``.
-    """
-    with open_file(path, wrong_kind=SourceUnsafeError, window=window) as file:
-        size = file.size
-        head = file.read(0, HEAD)
-        tail = file.read(max(size - VHD_FOOTER, 0), VHD_FOOTER)
-    # An empty file is told so whatever its format should be.
-    name = member or path
-    found = stated if stated is DiskFormat.RAW and size else recognise(name, head, size, tail)
-    if stated is not None and found is not stated:
-        raise SourceUnreadableError(
-            f"{shown(path)} should be a {stated.value} image, but is a {found.value} image.",
-            "State the format that it has, or none.",
-        )
-    if found is DiskFormat.VMDK:
-        return read_vmdk_layer(path, root, window)
-    if found is DiskFormat.QCOW2:
-        return read_qcow2_layer(path, window)
-    if found in (DiskFormat.VDI, DiskFormat.VHD, DiskFormat.VHDX):
-        return read_hypervisor_layer(path, found, window)
-    # qemu rounds a raw image up to whole sectors.
-    return Layer(found, found.value, (path,), -(-size // _SECTOR) * _SECTOR)
-
-
-def _find_parent(path: Path, parent: Parent, root: Path) -> Path:
-    found = find_inside(parent.name, folder=path.parent, root=root, namer=path, role="parent")
-    stat_regular_file(
-        found,
-        missing=f"{shown(path.name)} is based on it: copy it into the folder as well, or "
-        "consolidate the snapshots and give the resulting disk.",
-        wrong_kind=SourceUnsafeError,
-    )
-    return found
-
-
-def _unstated_format(path: Path, parent: Path) -> DiskFormat:
-    """Return the format of a qcow2 backing file that the header does not state.
-
-    qemu will probe it. Only where that cannot come out otherwise than here is it let through.
-    """
-    with open_file(parent, wrong_kind=SourceUnsafeError) as file:
-        found = recognise(parent, file.read(0, HEAD), file.size)
-    if found is not DiskFormat.QCOW2:
-        raise SourceUnreadableError(
-            f"{shown(path)} does not state the format of the image that it is based on, "
-            f"{shown(parent)}.",
-            f"If it is a {found.value} image, say so in a copy: 'qemu-img rebase -u -b "
-            f"{shown(parent.name)} -F {found.value}'.",
-        )
-    return found
-
-
-def _check_content_id(path: Path, named: Parent, parent: Path, layer: Layer) -> None:
-    """Compare the content id that a VMDK expects of its parent with the one that it has."""
-    if named.cid is None or layer.cid == named.cid:
-        return
-    has = "none" if layer.cid is None else f"{layer.cid:08x}"
-    raise SourceUnreadableError(
-        f"{shown(path)} is based on {shown(parent)} with the content id {named.cid:08x}, but "
-        f"that has {has}: it was changed or exchanged since the snapshot was made.",
-        "Find the right parent disk; data would come out mixed otherwise.",
-    )

@@ -22,8 +22,22 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class LocatedExtent:
+    """An extent of a VMDK as a descriptor lists it; ``sectors`` and ``offset`` count 512 bytes."""
+
+    sectors: int
+    type: str
+    file: Path
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
-    """An image on its own: checked files (the one to open first), virtual size in bytes."""
+    """An image on its own: checked files (the one to open first), virtual size in bytes.
+
+    ``extents`` are where the data of a VMDK lie. ``rebuilt`` says that its own descriptor is
+    missing or does not name them, so that it takes another one to open it.
+    """
 
     format: DiskFormat
     kind: str
@@ -32,3 +46,5 @@ class Layer:
     parent: Parent | None = None
     cid: int | None = None
     notes: tuple[str, ...] = ()
+    extents: tuple[LocatedExtent, ...] = ()
+    rebuilt: bool = False

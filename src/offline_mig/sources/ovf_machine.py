@@ -16,6 +16,8 @@ from offline_mig.sources.disk_image import (
     refuse_locked,
 )
 from offline_mig.sources.file_access import shown
+from offline_mig.sources.flat_member import FlatMember, examine_flat_member, find_flat_member
+from offline_mig.sources.options import SourceOptions
 from offline_mig.sources.ovf import MAX_OVF, OvfDisk, OvfEnvelope, OvfFile, parse_ovf
 from offline_mig.sources.ovf_hardware import OvfHardware, PlacedDisk, read_hardware
 from offline_mig.sources.ovf_manifest import (
@@ -33,28 +35,40 @@ _ROLE = "disk"
 
 @dataclass(frozen=True, slots=True)
 class _FoundDisk:
-    """A disk, and the file that it is in; several files where it was cut into chunks."""
+    """A disk, and the file that it is in; several files where it was cut into chunks.
+
+    ``flat`` is what the file names where it is a descriptor in an archive.
+    """
 
     placed: PlacedDisk
     file: OvfFile
     stored: tuple[PackagedFile, ...]
+    flat: FlatMember | None = None
+
+    @property
+    def files(self) -> tuple[PackagedFile, ...]:
+        """All that it consists of."""
+        return self.stored if self.flat is None else (*self.stored, *self.flat.extents)
 
     @property
     def packed(self) -> bool:
         return self.file.compression is not None or self.file.chunk_size is not None
 
 
-def read_ovf_machine(path: Path, *, archive: bool, scratch: Path | None) -> Machine:
+def read_ovf_machine(
+    path: Path, options: SourceOptions, scratch: Path | None, *, archive: bool
+) -> Machine:
     """Return the machine at ``path``: an OVF, or an OVA for ``archive``.
 
     Disks that are compressed or in chunks are unpacked into ``scratch``; all others are left
-    where they are. Where there is a manifest, all that is used of the machine is compared with it.
+    where they are, and get a descriptor in it where they are flat and in an archive. Where there
+    is a manifest, all that is used of the machine is compared with it.
 
     Raises SourceUnreadableError when something is missing, damaged, encrypted or not what the
     manifest says, SourceUnsafeError when names lead out of the folder or archive,
     OutputRefusedError when there is no space to unpack.
     """
-    package = open_package(path, archive=archive)
+    package = open_package(path, options, archive=archive)
     source = package.source
     refuse_locked(source)
     refuse_in_use(source)
@@ -68,9 +82,9 @@ def read_ovf_machine(path: Path, *, archive: bool, scratch: Path | None) -> Mach
         raise type(error)(f"{shown(source)}: {error.message}", error.remedy) from error
     notes += hardware.notes
     found = _find_disks(package, envelope, hardware, notes)
-    stored = [file for disk in found for file in disk.stored]
+    stored = [file for disk in found for file in disk.files]
     _verify(manifest, stored)
-    disks = [_disk(disk, scratch, number, notes) for number, disk in enumerate(found)]
+    disks = [_disk(disk, options, scratch, number, notes) for number, disk in enumerate(found)]
     read = [file.path for file in stored if file.path != source]
     return Machine(
         name=hardware.name or source.stem,
@@ -148,7 +162,7 @@ def _find_disks(
             continue
         stored = _stored(package, file, where)
         if stored:
-            found.append(_FoundDisk(placed, file, stored))
+            found.append(_with_extents(package, _FoundDisk(placed, file, stored)))
         else:
             missing.append(shown(file.href))
     if missing:
@@ -204,8 +218,21 @@ def _stored(package: OvfPackage, file: OvfFile, where: str) -> tuple[PackagedFil
     return () if whole is None else (whole,)
 
 
-def _disk(found: _FoundDisk, scratch: Path | None, number: int, notes: list[str]) -> Disk:
-    examined = _examined(found, scratch, number, notes)
+def _with_extents(package: OvfPackage, disk: _FoundDisk) -> _FoundDisk:
+    """Return a disk with the members that it names; of a folder they are found by their names."""
+    if disk.packed or not disk.stored[0].in_archive:
+        return disk
+    return replace(disk, flat=find_flat_member(package, disk.stored[0], disk.file.href))
+
+
+def _disk(
+    found: _FoundDisk,
+    options: SourceOptions,
+    scratch: Path | None,
+    number: int,
+    notes: list[str],
+) -> Disk:
+    examined = _examined(found, options, scratch, number, notes)
     notes += examined.notes
     placed, image = found.placed, examined.image
     _compare_file_size(found, image.format, notes)
@@ -234,13 +261,19 @@ def _compare_file_size(found: _FoundDisk, image_format: DiskFormat, notes: list[
 
 
 def _examined(
-    found: _FoundDisk, scratch: Path | None, number: int, notes: list[str]
+    found: _FoundDisk,
+    options: SourceOptions,
+    scratch: Path | None,
+    number: int,
+    notes: list[str],
 ) -> ExaminedImage:
     first = found.stored[0]
+    if found.flat is not None and scratch is not None:
+        return examine_flat_member(found.flat, scratch)
     if not found.packed:
         if first.window is not None:
             return examine_member(first.path, first.window, first.name)
-        return examine_disk_image(first.path)
+        return examine_disk_image(first.path, None, options, scratch)
     name = shown(found.file.href)
     if scratch is None:
         raise SourceUnreadableError(
@@ -259,7 +292,8 @@ def _examined(
         examined = examine_disk_image(target)
     except OfflineMigError as error:
         raise type(error)(f"{name}, unpacked: {error.message}", error.remedy) from error
-    return replace(examined, image=replace(examined.image, member=found.file.href))
+    image = examined.image
+    return replace(examined, image=replace(image, member=found.file.href, temporary=image.files))
 
 
 def _plain_name(file: OvfFile) -> str:

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
 from offline_mig.machine import Window
 from offline_mig.sources.file_access import exists, open_file, shown, stat_regular_file, unreadable
-from offline_mig.sources.named_files import check_name, find_inside
+from offline_mig.sources.named_files import Bounds, check_name, find_inside
+from offline_mig.sources.options import SourceOptions
 from offline_mig.sources.tar_members import TarMember, read_members
 
 _SECTOR = 512
@@ -84,8 +85,9 @@ class OvfPackage(Protocol):
 class OvfFolder:
     """An OVF beside its disks."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, bounds: Bounds) -> None:
         self.source = source
+        self._bounds = bounds
         size = stat_regular_file(source).st_size
         self.descriptor = PackagedFile(source.name, source, size)
 
@@ -93,7 +95,9 @@ class OvfFolder:
         """Return the file of that name beside the OVF, None when it is missing."""
         folder = self.source.parent
         for spelled in _spellings(name, self.source, role):
-            path = find_inside(spelled, folder=folder, root=folder, namer=self.source, role=role)
+            path = find_inside(
+                spelled, folder=folder, bounds=self._bounds, namer=self.source, role=role
+            )
             if exists(path):
                 size = stat_regular_file(path, wrong_kind=SourceUnsafeError).st_size
                 return PackagedFile(spelled, path, size)
@@ -126,7 +130,7 @@ class OvaArchive:
     def find(self, name: str, role: str) -> PackagedFile | None:
         """Return the member of that name beside the OVF, None when it is missing."""
         for spelled in _spellings(name, self.source, role):
-            check_name(spelled, self.source, role)
+            check_name(spelled, self.source, role, Bounds(self.source))
             member = self._members.get(str(self._folder / spelled))
             if member is not None:
                 return self._file(member)
@@ -140,7 +144,7 @@ class OvaArchive:
         return PackagedFile(member.name, self.source, member.size, member.offset, in_archive=True)
 
 
-def open_package(path: Path, *, archive: bool) -> OvfPackage:
+def open_package(path: Path, options: SourceOptions, *, archive: bool) -> OvfPackage:
     """Return the OVF or OVA at ``path``.
 
     Raises SourceUnreadableError when it is missing or damaged, SourceUnsafeError for an archive
@@ -150,7 +154,9 @@ def open_package(path: Path, *, archive: bool) -> OvfPackage:
         source = path.resolve(strict=True)
     except OSError as error:
         raise unreadable(path, error) from error
-    return OvaArchive(source) if archive else OvfFolder(source)
+    if archive:
+        return OvaArchive(source)
+    return OvfFolder(source, options.bounds(source.parent))
 
 
 def _spellings(name: str, namer: Path, role: str) -> list[str]:

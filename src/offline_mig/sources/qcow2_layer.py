@@ -11,7 +11,7 @@ from offline_mig.images.qcow2_header import MAX_HEADER, Qcow2Header, parse_qcow2
 from offline_mig.machine import DiskFormat, Window
 from offline_mig.sources.file_access import OpenFile, open_file, shown
 from offline_mig.sources.layer import Layer, Parent
-from offline_mig.sources.named_files import check_name
+from offline_mig.sources.named_files import Bounds, check_name
 
 #: Host offset in a table entry: bits 9 to 55, and bit 62 of an L2 entry for a compressed
 #: cluster (docs/interop/qcow2.txt, "Cluster mapping").
@@ -23,14 +23,14 @@ _ZERO = 1 << 0
 _MAX_L1_BYTES = 32 * 1024 * 1024
 
 
-def read_qcow2_layer(path: Path, window: Window | None = None) -> Layer:
+def read_qcow2_layer(path: Path, bounds: Bounds, window: Window | None = None) -> Layer:
     """Check the qcow2 image at ``path``; its backing file is only judged by name.
 
     Raises SourceUnreadableError and SourceUnsafeError.
     """
     with open_file(path, window=window) as file:
         header = parse_qcow2_header(file.read(0, MAX_HEADER), shown(path))
-        _check_header(path, header)
+        _check_header(path, header, bounds)
         _verify_complete(file, header)
     notes: list[str] = []
     if header.dirty:
@@ -53,9 +53,9 @@ def read_qcow2_layer(path: Path, window: Window | None = None) -> Layer:
     )
 
 
-def _check_header(path: Path, header: Qcow2Header) -> None:
+def _check_header(path: Path, header: Qcow2Header, bounds: Bounds) -> None:
     if header.backing_file is not None:
-        check_name(header.backing_file, path, "backing file")
+        check_name(header.backing_file, path, "backing file", bounds)
     if header.data_file is not None:
         # qemu looks for it in the folder it runs in, not beside the image (measured, 7.2): no
         # check here could say which file that will be.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,25 +14,26 @@ from offline_mig.sources.file_access import (
     shown,
     stat_regular_file,
 )
-from offline_mig.sources.named_files import check_name, find_inside
+from offline_mig.sources.named_files import Bounds, check_name, find_inside
 from offline_mig.sources.vmdk import SECTOR, Descriptor, Extent, SparseHeader
+from offline_mig.sources.vmdk_cowd import read_cowd
 from offline_mig.sources.vmdk_grains import verify_complete
-from offline_mig.sources.vmdk_kinds import CONSOLIDATE, cowd, refuse_device
+from offline_mig.sources.vmdk_kinds import CONSOLIDATE, refuse_device
+from offline_mig.sources.vmdk_renamed import Renamed, find_renamed, how_to_complete
+from offline_mig.sources.vmdk_sesparse import read_sesparse
 
-_COPY_ALL = "Copy every file of the disk, with its name unchanged, into the folder."
 
-
-def check_names(path: Path, descriptor: Descriptor) -> None:
+def check_names(path: Path, descriptor: Descriptor, bounds: Bounds) -> None:
     """Judge everything that the descriptor names by its name alone."""
     refuse_device(path, descriptor)
     for extent in descriptor.extents:
         if extent.name is not None:
-            check_name(extent.name, path, "extent")
+            check_name(extent.name, path, "extent", bounds)
     if descriptor.parent_hint is not None:
         try:
-            check_name(descriptor.parent_hint, path, "parent")
+            check_name(descriptor.parent_hint, path, "parent", bounds)
         except SourceUnsafeError as error:
-            raise SourceUnsafeError(error.message, CONSOLIDATE) from error
+            raise SourceUnsafeError(error.message, f"{CONSOLIDATE} {error.remedy}") from error
 
 
 def embedded_text(file: OpenFile, header: SparseHeader) -> bytes:
@@ -47,59 +46,48 @@ def embedded_text(file: OpenFile, header: SparseHeader) -> bytes:
     return text.split(b"\0", 1)[0]
 
 
-def find_extents(path: Path, descriptor: Descriptor, root: Path) -> list[Path]:
-    """Return the file of each extent; raise one error that names all missing ones."""
+@dataclass(frozen=True, slots=True)
+class FoundExtents:
+    """The file of each extent, and those of them that have other names than the descriptor says."""
+
+    files: tuple[Path, ...]
+    renamed: tuple[Renamed, ...] = ()
+
+
+def find_extents(
+    path: Path, descriptor: Descriptor, bounds: Bounds, *, rebuild: bool
+) -> FoundExtents:
+    """Return the file of each extent.
+
+    ``rebuild`` takes files that were renamed. Raises one SourceUnreadableError that names all
+    missing ones, and what is there in their stead.
+    """
     names = [extent.name for extent in descriptor.extents if extent.name is not None]
-    files = [
-        find_inside(name, folder=path.parent, root=root, namer=path, role="extent")
+    files = {
+        name: find_inside(name, folder=path.parent, bounds=bounds, namer=path, role="extent")
         for name in names
-    ]
+    }
     missing: list[str] = []
-    for name, file in dict(zip(names, files, strict=True)).items():
+    for name, file in files.items():
         if not exists(file):
             missing.append(name)
         else:
             stat_regular_file(file, wrong_kind=SourceUnsafeError)
-    if missing:
-        raise SourceUnreadableError(
-            f"{shown(path)} is incomplete: of its {len(dict.fromkeys(names))} extent files these "
-            f"are not in {shown(path.parent)}: {', '.join(map(shown, missing))}.",
-            _how_to_complete(path, descriptor, missing),
-        )
-    return files
-
-
-def _how_to_complete(path: Path, descriptor: Descriptor, missing: Sequence[str]) -> str:
-    """Return the remedy for missing extents, with what is there in their stead."""
-    try:
-        present = {entry.name for entry in path.parent.iterdir()}
-    except OSError:
-        present = set()
-    folded = {name.casefold(): name for name in present}
-    for name in missing:
-        if other := folded.get(name.casefold()):
-            return f"The folder holds {shown(other)}: rename it to {shown(name)}, letter by letter."
-        if not name.isascii() and _decoded(name, descriptor.encoding) in present:
-            return (
-                f"The files are there, but the descriptor writes their names in "
-                f"{shown(descriptor.encoding)}: convert it with 'iconv -f "
-                f"{shown(descriptor.encoding)} -t UTF-8'."
+    if not missing:
+        return FoundExtents(tuple(files[name] for name in names))
+    renamed = find_renamed(path, descriptor, missing)
+    if rebuild and len(renamed) == len(missing):
+        for one in renamed:
+            files[one.name] = find_inside(
+                one.file.name, folder=path.parent, bounds=bounds, namer=path, role="extent"
             )
-        suffix = name.rpartition("-")[2]
-        if (renamed := f"{path.stem}-{suffix}") in present:
-            return (
-                f"The folder holds {shown(renamed)}: if the disk was renamed, write the new "
-                f"names into {shown(path.name)}."
-            )
-    return _COPY_ALL
-
-
-def _decoded(name: str, encoding: str) -> str | None:
-    try:
-        codecs.lookup(encoding)
-        return name.encode("utf-8", "surrogateescape").decode(encoding)
-    except (LookupError, UnicodeError):
-        return None
+            stat_regular_file(one.file, wrong_kind=SourceUnsafeError)
+        return FoundExtents(tuple(files[name] for name in names), renamed)
+    raise SourceUnreadableError(
+        f"{shown(path)} is incomplete: of its {len(files)} extent files these "
+        f"are not in {shown(path.parent)}: {', '.join(map(shown, missing))}.",
+        how_to_complete(path, missing, renamed),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +98,44 @@ class CheckedExtent:
     unclean: bool = False
 
 
-def check_extent(path: Path, extent: Extent, file: Path) -> CheckedExtent:
+def check_extent(path: Path, extent: Extent, file: Path, bounds: Bounds) -> CheckedExtent:
     """Check that what the descriptor expects of an extent is there."""
     with open_file(file, wrong_kind=SourceUnsafeError) as opened:
-        if extent.type != "SPARSE":
-            end = ((extent.offset or 0) + extent.sectors) * SECTOR
-            if opened.size < end:
-                raise SourceUnreadableError(
-                    f"{shown(file)} is cut off: it has {opened.size} bytes, but {shown(path)} "
-                    f"needs {end}.",
-                    "Copy the file again and compare its size and checksum with the original.",
-                )
-            return CheckedExtent(extent.sectors)
-        head = opened.read(0, SECTOR)
-        if head.startswith(vmdk.COWD_MAGIC):
-            raise cowd(file)
-        header = vmdk.parse_sparse_header(head, shown(file))
-        # A part needs no descriptor, but qemu goes by one if the header says a size of 0.
-        check_names(file, vmdk.parse_descriptor(embedded_text(opened, header), shown(file)))
-        if header.capacity != extent.sectors:
-            raise SourceUnreadableError(
-                f"{shown(file)} holds {header.capacity} sectors by its header, but "
-                f"{shown(path)} expects {extent.sectors}.",
-                "The parts are mixed up or damaged: copy the whole disk again.",
-            )
-        verify_complete(opened, header)
-        return CheckedExtent(header.capacity, header.unclean)
+        match extent.type:
+            case "SPARSE":
+                return _check_sparse(path, extent, opened, bounds)
+            case "VMFSSPARSE":
+                capacity = read_cowd(opened).capacity
+            case "SESPARSE":
+                capacity = read_sesparse(opened).capacity
+            case _:
+                end = ((extent.offset or 0) + extent.sectors) * SECTOR
+                if opened.size < end:
+                    raise SourceUnreadableError(
+                        f"{shown(file)} is cut off: it has {opened.size} bytes, but {shown(path)} "
+                        f"needs {end}.",
+                        "Copy the file again and compare its size and checksum with the original.",
+                    )
+                capacity = extent.sectors
+        _require_capacity(path, extent, file, capacity)
+        return CheckedExtent(capacity)
+
+
+def _check_sparse(path: Path, extent: Extent, opened: OpenFile, bounds: Bounds) -> CheckedExtent:
+    file = opened.path
+    header = vmdk.parse_sparse_header(opened.read(0, SECTOR), shown(file))
+    # A part needs no descriptor, but qemu goes by one if the header says a size of 0.
+    inner = vmdk.parse_descriptor(embedded_text(opened, header), shown(file))
+    check_names(file, inner, bounds)
+    _require_capacity(path, extent, file, header.capacity)
+    verify_complete(opened, header)
+    return CheckedExtent(header.capacity, header.unclean)
+
+
+def _require_capacity(path: Path, extent: Extent, file: Path, capacity: int) -> None:
+    if capacity != extent.sectors:
+        raise SourceUnreadableError(
+            f"{shown(file)} holds {capacity} sectors by its header, but "
+            f"{shown(path)} expects {extent.sectors}.",
+            "The parts are mixed up or damaged: copy the whole disk again.",
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from typing import Literal
 
 from offline_mig.errors import SourceUnreadableError
 from offline_mig.sources.file_access import OpenFile, shown
@@ -20,7 +21,7 @@ from offline_mig.sources.vmdk import (
     with_footer,
 )
 
-_COPY_AGAIN = (
+COPY_AGAIN = (
     "Copy the file again and compare its size and checksum with the original; a download or "
     "copy seems to have been cut short."
 )
@@ -40,10 +41,10 @@ def verify_complete(file: OpenFile, header: SparseHeader) -> None:
     """Raise SourceUnreadableError unless every grain of the extent lies within its file."""
     if header.directory == GRAIN_DIRECTORY_AT_END:
         header = with_footer(header, _read_footer(file, header))
-    directory = _read_entries(file, header.directory, header.table_count, "grain directory")
+    directory = read_entries(file, header.directory, header.table_count, "grain directory")
     if header.redundant_directory:
         # qemu does not use the second directory for reading, but does not open without it.
-        _read_entries(file, header.redundant_directory, header.table_count, "grain directory")
+        read_entries(file, header.redundant_directory, header.table_count, "grain directory")
     highest = 0
     grain_count = header.grain_count
     partial = header.capacity % header.grain_size
@@ -52,12 +53,12 @@ def verify_complete(file: OpenFile, header: SparseHeader) -> None:
             continue
         first = number * header.entries_per_table
         count = min(header.entries_per_table, grain_count - first)
-        entries = _read_entries(file, table, count, "grain table")
+        entries = read_entries(file, table, count, "grain table")
         if partial and first + count == grain_count and not header.compressed:
             # Of the last grain only what belongs to the disk has to be there.
             last = entries.pop()
             if last > _ZERO_GRAIN and (last + partial) * SECTOR > file.size:
-                raise _cut_off(file, last)
+                raise cut_off(file, last)
         if not entries:
             continue
         highest = max(highest, *entries)
@@ -65,21 +66,21 @@ def verify_complete(file: OpenFile, header: SparseHeader) -> None:
             raise SourceUnreadableError(
                 f"{shown(file.path)} has a damaged grain table at sector {table}: an entry "
                 "points into the header.",
-                _COPY_AGAIN,
+                COPY_AGAIN,
             )
     if highest <= _ZERO_GRAIN:
         return
     if header.compressed:
         _verify_last_compressed(file, header, highest)
     elif (highest + header.grain_size) * SECTOR > file.size:
-        raise _cut_off(file, highest)
+        raise cut_off(file, highest)
 
 
 def _verify_last_compressed(file: OpenFile, header: SparseHeader, sector: int) -> None:
     # Only the grain that lies last in the file: cutting off a file cuts it off first.
     marker = file.read(sector * SECTOR, _GRAIN_MARKER.size)
     if len(marker) < _GRAIN_MARKER.size:
-        raise _cut_off(file, sector)
+        raise cut_off(file, sector)
     if not header.markers:
         return
     first_sector, size = _GRAIN_MARKER.unpack(marker)
@@ -87,10 +88,10 @@ def _verify_last_compressed(file: OpenFile, header: SparseHeader, sector: int) -
         raise SourceUnreadableError(
             f"{shown(file.path)} is damaged: at sector {sector} there is no compressed grain, "
             "although the grain table says so.",
-            _COPY_AGAIN,
+            COPY_AGAIN,
         )
     if sector * SECTOR + _GRAIN_MARKER.size + size > file.size:
-        raise _cut_off(file, sector)
+        raise cut_off(file, sector)
 
 
 def _read_footer(file: OpenFile, header: SparseHeader) -> SparseHeader:
@@ -114,38 +115,45 @@ def _read_footer(file: OpenFile, header: SparseHeader) -> SparseHeader:
             ):
                 raise SourceUnreadableError(
                     f"{where} is damaged: its header and its footer state different sizes.",
-                    _COPY_AGAIN,
+                    COPY_AGAIN,
                 )
             if footer.directory != GRAIN_DIRECTORY_AT_END:
                 return footer
     raise SourceUnreadableError(
         f"{where} is an incomplete stream-optimized VMDK: its footer and end-of-stream mark are "
         f"not at its end ({file.size} bytes).",
-        _COPY_AGAIN,
+        COPY_AGAIN,
     )
 
 
-def _read_entries(file: OpenFile, sector: int, count: int, what: str) -> array[int]:
-    # array("I") is 4 bytes on every platform that Python supports.
-    length = 4 * count
+def read_entries(
+    file: OpenFile, sector: int, count: int, what: str, width: Literal["I", "Q"] = "I"
+) -> array[int]:
+    """Return ``count`` little-endian entries of a table, of 4 bytes each or, for "Q", of 8.
+
+    Raises SourceUnreadableError for a table that does not lie within the file.
+    """
+    # array's types have these sizes on every platform that Python supports.
+    length = (4 if width == "I" else 8) * count
     if sector == 0 or sector * SECTOR + length > file.size:
         raise SourceUnreadableError(
             f"{shown(file.path)} is incomplete or damaged: its {what} should be at sector "
             f"{sector}, but the file has {file.size} bytes.",
-            _COPY_AGAIN,
+            COPY_AGAIN,
         )
     data = file.read(sector * SECTOR, length)
     if len(data) < length:
-        raise _cut_off(file, sector)
-    entries = array("I", data)
+        raise cut_off(file, sector)
+    entries = array(width, data)
     if sys.byteorder == "big":
         entries.byteswap()
     return entries
 
 
-def _cut_off(file: OpenFile, sector: int) -> SourceUnreadableError:
+def cut_off(file: OpenFile, sector: int) -> SourceUnreadableError:
+    """Return the error for a file that ends before the data at ``sector`` do."""
     return SourceUnreadableError(
         f"{shown(file.path)} is cut off: it has {file.size} bytes, but its grain tables point "
         f"to data at byte {sector * SECTOR}.",
-        _COPY_AGAIN,
+        COPY_AGAIN,
     )

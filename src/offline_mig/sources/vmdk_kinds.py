@@ -19,13 +19,15 @@ _DEVICE_TYPES = {
     "vmfspassthroughrawdevicemap",
 }
 _DEVICE_EXTENTS = {"VMFSRDM", "VMFSRAW"}
-#: createTypes that qemu opens by a text descriptor (vmdk_open_desc_file()), less the two kinds
-#: of ESX snapshots, and the extents that each may have.
+#: createTypes that qemu opens by a text descriptor (vmdk_open_desc_file()), and the extents that
+#: each may have.
 _EXTENTS_OF = {
     "monolithicFlat": {"FLAT"},
     "vmfs": {"VMFS", "FLAT"},
     "twoGbMaxExtentFlat": {"FLAT"},
     "twoGbMaxExtentSparse": {"SPARSE"},
+    "vmfsSparse": {"VMFSSPARSE"},
+    "seSparse": {"SESPARSE"},
 }
 EMBEDDED_TYPES = {"monolithicSparse", "streamOptimized"}
 #: Spellings of older VMware products and of products that qemu does not open, and what to put.
@@ -61,13 +63,7 @@ def check_text_kind(path: Path, descriptor: Descriptor) -> None:
     """Raise SourceUnreadableError unless qemu opens a text descriptor of this kind as it stands."""
     if descriptor.encrypted:
         raise encrypted(path)
-    types = {extent.type for extent in descriptor.extents}
     kind = descriptor.create_type
-    if kind in {"vmfsSparse", "seSparse"} or types & {"VMFSSPARSE", "SESPARSE"}:
-        raise SourceUnreadableError(
-            f"{shown(path)} is an ESX snapshot ({shown(kind)}); such disks are not read.",
-            CONSOLIDATE,
-        )
     if kind in _SAME_AS:
         raise SourceUnreadableError(
             f'{shown(path)} has the createType "{kind}", which qemu does not open.',
@@ -98,8 +94,7 @@ def check_text_kind(path: Path, descriptor: Descriptor) -> None:
             raise SourceUnreadableError(
                 f'{shown(path)} has a {extent.type} extent "{shown(extent.name)}" '
                 + ("without its offset." if extent.offset is None else "with an offset."),
-                "Write FLAT extents with the offset 0 after the name, VMFS and SPARSE extents "
-                "without one.",
+                "Write FLAT extents with the offset 0 after the name, all others without one.",
             )
 
 
@@ -111,24 +106,30 @@ def encrypted(path: Path) -> SourceUnreadableError:
     )
 
 
-def cowd(path: Path) -> SourceUnreadableError:
-    """Return the refusal of an ESX "COWD" sparse extent."""
-    return SourceUnreadableError(
-        f"{shown(path)} is an ESX sparse extent (COWD), the form of ESX snapshots; such disks "
-        "are not read.",
-        CONSOLIDATE,
-    )
-
-
 def is_part_name(path: Path) -> bool:
     """Tell whether VMware gives this name to a part of a disk, not to a disk."""
     return path.suffix.lower() == ".vmdk" and _PART_STEM.fullmatch(path.stem) is not None
 
 
+def is_flat_name(path: Path) -> bool:
+    """Tell whether VMware gives this name to the data of a disk in one piece, stored as it is."""
+    return is_part_name(path) and path.stem.lower().endswith("-flat")
+
+
+def flat_beside(descriptor: Path) -> Path:
+    """Return the file that holds the data of a disk in one piece, by VMware's way of naming."""
+    return descriptor.with_name(f"{descriptor.stem}-flat.vmdk")
+
+
+def descriptor_beside(path: Path) -> Path | None:
+    """Return the descriptor that belongs to a part by its name, None for other names."""
+    match = _PART_STEM.fullmatch(path.stem) if is_part_name(path) else None
+    return path.with_name(f"{match[1]}.vmdk") if match else None
+
+
 def part_of_disk(path: Path) -> SourceUnreadableError:
     """Return the refusal of a single part of a disk, naming the descriptor to give instead."""
-    match = _PART_STEM.fullmatch(path.stem)
-    descriptor = path.with_name(f"{match[1]}.vmdk") if match else None
+    descriptor = descriptor_beside(path)
     message = f"{shown(path)} is only a part of a disk: it holds data, but no descriptor."
     if descriptor is None:
         return SourceUnreadableError(
@@ -136,8 +137,10 @@ def part_of_disk(path: Path) -> SourceUnreadableError:
         )
     if exists(descriptor):
         return SourceUnreadableError(message, f"Give {shown(descriptor)} instead.")
-    return SourceUnreadableError(
-        message,
+    remedy = (
         f"Give the descriptor {shown(descriptor.name)}; it is not in the folder, so copy it from "
-        "where this part came from.",
+        "where this part came from."
     )
+    if is_flat_name(path):
+        remedy += " If it is lost, give --rebuild-descriptor, which makes one for this run."
+    return SourceUnreadableError(message, remedy)

@@ -12,10 +12,12 @@ from pathlib import Path
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
 from offline_mig.machine import DiskFormat, Window
 from offline_mig.sources import vmdk, vmdk_as_qemu_reads
-from offline_mig.sources.file_access import OpenFile, open_file, shown
-from offline_mig.sources.layer import Layer, Parent
+from offline_mig.sources.file_access import OpenFile, open_file, shown, stat_regular_file
+from offline_mig.sources.layer import Layer, LocatedExtent, Parent
+from offline_mig.sources.named_files import Bounds
 from offline_mig.sources.vmdk import SECTOR, Descriptor, SparseHeader
 from offline_mig.sources.vmdk_extents import (
+    FoundExtents,
     check_extent,
     check_names,
     embedded_text,
@@ -31,17 +33,19 @@ from offline_mig.sources.vmdk_kinds import (
 )
 
 
-def read_vmdk_layer(path: Path, root: Path, window: Window | None = None) -> Layer:
+def read_vmdk_layer(
+    path: Path, bounds: Bounds, window: Window | None = None, *, rebuild: bool = False
+) -> Layer:
     """Check the VMDK at ``path``, a descriptor or a sparse extent with a descriptor in it.
 
-    ``root`` is the resolved folder that no named file may lie outside of. Of a ``window`` only a
-    sparse extent will do: what a text names lies somewhere else in the archive. Raises
-    SourceUnreadableError and SourceUnsafeError.
+    Of a ``window`` only a sparse extent will do: what a text names lies somewhere else in the
+    archive. ``rebuild`` takes files that have other names than the descriptor says; the layer is
+    then one that takes a new one. Raises SourceUnreadableError and SourceUnsafeError.
     """
     with open_file(path, window=window) as file:
         head = file.read(0, SECTOR)
         if head.startswith(vmdk.SPARSE_MAGIC):
-            return _sparse_layer(file, vmdk.parse_sparse_header(head, shown(path)))
+            return _sparse_layer(file, vmdk.parse_sparse_header(head, shown(path)), bounds)
         if window is not None:
             raise SourceUnreadableError(
                 f"{shown(path)} holds a VMDK descriptor, whose data lie in files of their own.",
@@ -54,36 +58,76 @@ def read_vmdk_layer(path: Path, root: Path, window: Window | None = None) -> Lay
                 "Copy the descriptor, a text file of a few hundred bytes, again.",
             )
         text = file.read(0, file.size)
-    return _text_layer(path, text, root)
+    return _text_layer(path, text, bounds, rebuild=rebuild)
 
 
-def _text_layer(path: Path, text: bytes, root: Path) -> Layer:
-    descriptor = vmdk.parse_descriptor(text, shown(path))
-    check_names(path, descriptor)
-    _check_qemu_agrees(path, descriptor, text, vmdk_as_qemu_reads.extents(text))
-    check_text_kind(path, descriptor)
-    files = find_extents(path, descriptor, root)
-    checked = [
-        check_extent(path, extent, file)
-        for extent, file in zip(descriptor.extents, files, strict=True)
-    ]
+def read_lone_flat(path: Path) -> Layer:
+    """Return the layer of a flat file without a descriptor: all of it, stored as it is.
+
+    Raises SourceUnreadableError for one that is no whole number of sectors.
+    """
+    size = stat_regular_file(path, wrong_kind=SourceUnsafeError).st_size
+    if size == 0 or size % SECTOR:
+        raise SourceUnreadableError(
+            f"{shown(path)} has {size} bytes, which are no whole sectors: it is cut off.",
+            "Copy the file again and compare its size and checksum with the original.",
+        )
+    note = (
+        f"{shown(path.name)} has no descriptor; one was made for this run. Whether the file is "
+        "whole only its partition table can tell."
+    )
     return Layer(
         format=DiskFormat.VMDK,
-        kind=descriptor.create_type,
-        files=(path, *dict.fromkeys(files)),
-        virtual_size=sum(extent.sectors for extent in checked) * SECTOR,
-        parent=_parent(path, descriptor),
-        cid=descriptor.cid,
-        notes=_unclean_note(path, any(extent.unclean for extent in checked)),
+        kind="monolithicFlat",
+        files=(path,),
+        virtual_size=size,
+        notes=(note,),
+        extents=(LocatedExtent(size // SECTOR, "FLAT", path, 0),),
+        rebuilt=True,
     )
 
 
-def _sparse_layer(file: OpenFile, header: SparseHeader) -> Layer:
+def _text_layer(path: Path, text: bytes, bounds: Bounds, *, rebuild: bool) -> Layer:
+    descriptor = vmdk.parse_descriptor(text, shown(path))
+    check_names(path, descriptor, bounds)
+    check_qemu_agrees(path, descriptor, text, vmdk_as_qemu_reads.extents(text))
+    check_text_kind(path, descriptor)
+    found = find_extents(path, descriptor, bounds, rebuild=rebuild)
+    checked = [
+        check_extent(path, extent, file, bounds)
+        for extent, file in zip(descriptor.extents, found.files, strict=True)
+    ]
+    unclean = _unclean_note(path, any(extent.unclean for extent in checked))
+    return Layer(
+        format=DiskFormat.VMDK,
+        kind=descriptor.create_type,
+        files=(path, *dict.fromkeys(found.files)),
+        virtual_size=sum(extent.sectors for extent in checked) * SECTOR,
+        parent=_parent(path, descriptor),
+        cid=descriptor.cid,
+        notes=(*unclean, *_renamed_notes(path, found)),
+        extents=tuple(
+            LocatedExtent(extent.sectors, extent.type, file, extent.offset)
+            for extent, file in zip(descriptor.extents, found.files, strict=True)
+        ),
+        rebuilt=bool(found.renamed),
+    )
+
+
+def _renamed_notes(path: Path, found: FoundExtents) -> tuple[str, ...]:
+    return tuple(
+        f"{shown(path.name)} names {shown(one.name)}, which is not there; {shown(one.file.name)} "
+        "was taken for it, by a descriptor that was made for this run."
+        for one in found.renamed
+    )
+
+
+def _sparse_layer(file: OpenFile, header: SparseHeader, bounds: Bounds) -> Layer:
     path = file.path
     text = embedded_text(file, header)
     descriptor = vmdk.parse_descriptor(text, shown(path))
-    check_names(path, descriptor)
-    _check_qemu_agrees(path, descriptor, file.read(SECTOR, vmdk_as_qemu_reads.PARENT_WINDOW))
+    check_names(path, descriptor, bounds)
+    check_qemu_agrees(path, descriptor, file.read(SECTOR, vmdk_as_qemu_reads.PARENT_WINDOW))
     if header.capacity == 0:
         # qemu then opens whatever the descriptor inside names; VMware writes no such disk.
         raise SourceUnreadableError(
@@ -100,6 +144,7 @@ def _sparse_layer(file: OpenFile, header: SparseHeader) -> Layer:
             f'"{shown(descriptor.create_type)}".',
             "Copy the disk again from where it came from.",
         )
+    _require_capacity(path, descriptor, header)
     verify_complete(file, header)
     return Layer(
         format=DiskFormat.VMDK,
@@ -109,7 +154,23 @@ def _sparse_layer(file: OpenFile, header: SparseHeader) -> Layer:
         parent=_parent(path, descriptor),
         cid=descriptor.cid,
         notes=_unclean_note(path, header.unclean),
+        extents=(LocatedExtent(header.capacity, "SPARSE", path),),
     )
+
+
+def _require_capacity(path: Path, descriptor: Descriptor, header: SparseHeader) -> None:
+    """Refuse a disk whose header states less than its descriptor: qemu would leave out the rest.
+
+    More than that is what programs state that round up to whole grains, and does no harm.
+    """
+    described = sum(extent.sectors for extent in descriptor.extents)
+    if described > header.capacity:
+        raise SourceUnreadableError(
+            f"{shown(path)} has {header.capacity} sectors by its header, but its descriptor says "
+            f"{described}: the end of the disk would be missing.",
+            "Export or copy the disk again. If its size was corrected by hand, do it in the header "
+            "as well.",
+        )
 
 
 def _unclean_note(path: Path, unclean: bool) -> tuple[str, ...]:
@@ -122,7 +183,7 @@ def _unclean_note(path: Path, unclean: bool) -> tuple[str, ...]:
     return (note,)
 
 
-def _check_qemu_agrees(
+def check_qemu_agrees(
     path: Path,
     descriptor: Descriptor,
     window: bytes,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from offline_mig.errors import SourceUnreadableError
-from offline_mig.targets.defined_domain import read_domain
+from offline_mig.sources.defined_domain import read_domain
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "targets" / "golden"
 
 
 def domain(
@@ -110,5 +110,5 @@ def test_no_domain(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnreadableError, match="No such file"):
+    with pytest.raises(SourceUnreadableError, match="does not exist"):
         read_domain(tmp_path / "none.xml")
