@@ -18,6 +18,7 @@ from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.images.qcow2_header import MAGIC as QCOW2_MAGIC
 from offline_mig.images.qcow2_header import parse_qcow2_header
 from offline_mig.sources.file_access import open_file, shown, unreadable
+from offline_mig.sources.options import SourceOptions
 from offline_mig.sources.ovf import MAX_OVF, parse_ovf
 from offline_mig.sources.ovf_hardware import read_hardware as read_ovf_hardware
 from offline_mig.sources.ovf_package import open_package
@@ -179,7 +180,9 @@ def _of_vmx(path: Path) -> tuple[str | None, list[str]]:
 
 
 def _of_ovf(path: Path, *, archive: bool) -> tuple[str | None, list[str]]:
-    envelope = parse_ovf(open_package(path, archive=archive).descriptor.content(MAX_OVF, "an OVF"))
+    envelope = parse_ovf(
+        open_package(path, SourceOptions(), archive=archive).descriptor.content(MAX_OVF, "an OVF")
+    )
     # What is in the archive is not beside it.
     named = [] if archive else [file.href for file in envelope.files.values()]
     try:
