@@ -93,7 +93,8 @@ class Nic:
     """A network card. ``mac`` is lower case with colons, None when the source fixes none.
 
     ``attachment`` is bridged, nat, hostonly, custom or the like, as the source says it;
-    ``network`` the name of the virtual switch or port group.
+    ``network`` the name of the virtual switch or port group. ``pci_slot`` is VMware's number of
+    the card's PCI slot.
     """
 
     index: int
@@ -101,6 +102,7 @@ class Nic:
     mac: str | None = None
     attachment: str | None = None
     network: str | None = None
+    pci_slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

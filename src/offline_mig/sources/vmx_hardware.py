@@ -226,7 +226,14 @@ def _nics(vmx: VmxValues, notes: list[str]) -> Iterator[Nic]:
             network=vmx.text(f"{key}.networkName")
             or vmx.text(f"{key}.vnet")
             or vmx.text(f"{key}.dvs.portgroupId"),
+            pci_slot=_pci_slot(vmx, key),
         )
+
+
+def _pci_slot(vmx: VmxValues, key: str) -> int | None:
+    """Return pciSlotNumber; -1 and 0 stand for none yet."""
+    text = vmx.text(f"{key}.pciSlotNumber") or ""
+    return int(text) if re.fullmatch("[1-9][0-9]{0,5}", text) else None
 
 
 def _mac(vmx: VmxValues, key: str, notes: list[str]) -> str | None:
