@@ -114,13 +114,15 @@ class CdromDrive:
 class NicDevice:
     """A network card on the host's ``bridge``, or on the virtual ``network`` if there is none.
 
-    ``mac`` is lower case with colons; None lets the hypervisor choose one.
+    ``mac`` is lower case with colons; None lets the hypervisor choose one. ``slot`` is the slot on
+    the root bus that the card, or on q35 its port, has to have; None lets the hypervisor choose.
     """
 
     model: NicModel
     network: str
     bridge: str | None = None
     mac: str | None = None
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

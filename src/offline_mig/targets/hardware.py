@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from offline_mig.machine import Firmware, Machine
@@ -20,6 +20,7 @@ from offline_mig.targets.devices import (
 )
 from offline_mig.targets.identity import machine_name, machine_uuid
 from offline_mig.targets.network import plan_nic
+from offline_mig.targets.nic_places import FIRST_SLOT
 from offline_mig.targets.options import DriversInPlace, TargetOptions
 from offline_mig.targets.processors import Processors, plan_processors
 from offline_mig.targets.storage import plan_cdroms, plan_disks, require_driver
@@ -110,6 +111,14 @@ class TargetMachine:
     notes: tuple[str, ...] = ()
 
 
+def plan_chipset(
+    machine: Machine, windows: WindowsVersion, options: TargetOptions, drivers: DriversInPlace
+) -> tuple[MachineType, bool]:
+    """Return the machine type, and whether VirtIO devices must be told to show legacy ids."""
+    machine_type = _machine_type(machine, windows, options, [])
+    return machine_type, _transitional(machine_type, drivers, [], nt5=windows.nt < _NT6)
+
+
 def plan_hardware(
     machine: Machine,
     windows: WindowsVersion,
@@ -118,11 +127,14 @@ def plan_hardware(
     options: TargetOptions,
     realtime_is_universal: bool,
     drivers: DriversInPlace,
+    placed_nics: Collection[int] = (),
 ) -> TargetMachine:
     """Decide the hardware for a converted guest.
 
-    Odd values in ``machine`` are mended with a note, never refused. Raises NoDriverError when the
-    guest has no driver for the disk bus that was chosen: such a machine stops with 0x0000007B.
+    ``placed_nics`` are the positions of network cards that Windows expects in the places of
+    ``nic_places``. Odd values in ``machine`` are mended with a note, never refused. Raises
+    NoDriverError when the guest has no driver for the disk bus that was chosen: such a machine
+    stops with 0x0000007B.
     """
     disk_bus = _disk_bus(windows, options)
     require_driver(disk_bus, drivers)
@@ -148,7 +160,17 @@ def plan_hardware(
         disk_bus=disk_bus,
         disks=devices,
         cdroms=plan_cdroms(machine.drives, machine_type, devices, notes),
-        nics=tuple(plan_nic(nic, windows, options, drivers, notes) for nic in machine.nics),
+        nics=tuple(
+            plan_nic(
+                nic,
+                windows,
+                options,
+                drivers,
+                notes,
+                slot=FIRST_SLOT + index if index in placed_nics else None,
+            )
+            for index, nic in enumerate(machine.nics)
+        ),
         balloon=_wanted(drivers.balloon, "memory balloon", notes),
         rng=_wanted(drivers.rng, "random number generator", notes),
         serial=_wanted(drivers.serial, "serial controller for the guest agents", notes),

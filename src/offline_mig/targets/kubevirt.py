@@ -224,4 +224,6 @@ def _interface(target: TargetMachine, nic: NicDevice, index: int) -> dict[str, A
     }
     if nic.mac is not None:
         entry["macAddress"] = nic.mac
+    if nic.slot is not None:
+        entry["pciAddress"] = f"0000:00:{nic.slot:02x}.0"
     return entry

@@ -1,8 +1,10 @@
 """The target machine as a libvirt domain (libvirt.org, "Domain XML format").
 
-PCI addresses are never written: libvirt chooses them when the domain is defined, knows which slots
-the chipset takes and adds the bridges and root ports that are needed, so that no two devices can
-clash. Nor are firmware paths: ``firmware='efi'`` lets the host name its own.
+PCI addresses are written for those network cards alone that Windows expects in one place (see
+``nic_places``), in slots that libvirt leaves free. All others it chooses when the domain is
+defined: it knows which slots the chipset takes and adds the bridges and root ports that are needed,
+so that no two devices can clash. Firmware paths are never written: ``firmware='efi'`` lets the host
+name its own.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from offline_mig.targets.devices import (
     DiskBus,
     DiskDevice,
     Graphics,
+    MachineType,
     NicDevice,
     NicModel,
     UsbController,
@@ -162,8 +165,7 @@ def _devices(domain: ET.Element, target: TargetMachine) -> None:
     for index, cdrom in enumerate(target.cdroms):
         _cdrom(devices, cdrom, index)
     _controllers(devices, target)
-    for nic in target.nics:
-        _interface(devices, nic, virtio)
+    _interfaces(devices, target, virtio)
     _add(devices, "input", type="tablet", bus="usb")
     _console(devices, target)
     if target.sound is not None:
@@ -229,13 +231,43 @@ def _usb_controller(devices: ET.Element, usb: UsbController) -> None:
             _add(companion, "master", startport=str(port))
 
 
-def _interface(devices: ET.Element, nic: NicDevice, virtio: str) -> None:
+def _interfaces(devices: ET.Element, target: TargetMachine, virtio: str) -> None:
+    """Add the network cards; those with a slot on q35 get a port in it, which is a bus."""
+    bus = 0
+    for nic in target.nics:
+        interface = _interface(devices, nic, virtio)
+        if nic.slot is None:
+            continue
+        if target.machine_type is MachineType.Q35:
+            bus += 1
+            port = _add(devices, "controller", type="pci", index=str(bus), model="pcie-root-port")
+            _add(port, "model", name="pcie-root-port")
+            _pci_address(port, 0, nic.slot)
+            _pci_address(interface, bus, 0)
+        else:
+            _pci_address(interface, 0, nic.slot)
+
+
+def _interface(devices: ET.Element, nic: NicDevice, virtio: str) -> ET.Element:
     kind, source = ("network", nic.network) if nic.bridge is None else ("bridge", nic.bridge)
     interface = _add(devices, "interface", type=kind)
     if nic.mac is not None:
         _add(interface, "mac", address=nic.mac)
     ET.SubElement(interface, "source", {kind: source})
     _add(interface, "model", type=virtio if nic.model is NicModel.VIRTIO else str(nic.model))
+    return interface
+
+
+def _pci_address(device: ET.Element, bus: int, slot: int) -> None:
+    _add(
+        device,
+        "address",
+        type="pci",
+        domain="0x0000",
+        bus=f"0x{bus:02x}",
+        slot=f"0x{slot:02x}",
+        function="0x0",
+    )
 
 
 def _console(devices: ET.Element, target: TargetMachine) -> None:

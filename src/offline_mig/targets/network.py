@@ -15,10 +15,12 @@ def plan_nic(
     options: TargetOptions,
     drivers: DriversInPlace,
     notes: list[str],
+    *,
+    slot: int | None = None,
 ) -> NicDevice:
     """Return the card that takes the place of ``nic``: VirtIO, with the same address.
 
-    What may surprise is added to ``notes``.
+    ``slot`` is where it has to be. What may surprise is added to ``notes``.
     """
     number = nic.index + 1
     mac = unicast_mac(nic.mac)
@@ -34,7 +36,7 @@ def plan_nic(
         notes.append(
             f"Network card {number} is an emulated {model}: the guest has no VirtIO network driver."
         )
-    return NicDevice(model, options.network, options.bridge, mac)
+    return NicDevice(model, options.network, options.bridge, mac, slot)
 
 
 def emulated_model(windows: WindowsVersion) -> NicModel:

@@ -17,6 +17,7 @@ from offline_mig.targets.devices import (
     DiskDevice,
     Graphics,
     MachineType,
+    NicDevice,
     NicModel,
     SoundModel,
     UsbController,
@@ -47,6 +48,8 @@ _USB = {
     ),
     UsbController.XHCI: ("qemu-xhci,id=usb,p2=15,p3=15",),
 }
+#: The first number of the chassis of network cards' own ports; a chassis has eight bits.
+_CHASSIS = 0x80
 _AGENT = "org.qemu.guest_agent.0"
 _SPICE_AGENT = "com.redhat.spice.0"
 #: Control characters, which could end a line of the script, and lone surrogates, no UTF-8.
@@ -303,6 +306,7 @@ def _devices(target: TargetMachine) -> tuple[str, ...]:
     # The card's own place on either chipset.
     place = "pcie.0,addr=0x1" if target.machine_type is MachineType.Q35 else "pci.0,addr=0x2"
     devices = [
+        *_placed_nics(target),
         *slots.controllers,
         *(f"{device},bus={bus}" for device, bus in zip(virtio, slots.buses, strict=True)),
         *_emulated_nics(target),
@@ -328,8 +332,8 @@ def _virtio(target: TargetMachine) -> tuple[str, ...]:
         devices.append(f"virtio-scsi{suffix},id=scsi")
     devices += (
         f"virtio-net{suffix},{options}"
-        for model, options in _nics(target)
-        if model is NicModel.VIRTIO
+        for nic, options in _nics(target)
+        if nic.model is NicModel.VIRTIO and nic.slot is None
     )
     if target.serial:
         devices.append(f"virtio-serial{suffix},id=serial")
@@ -340,16 +344,36 @@ def _virtio(target: TargetMachine) -> tuple[str, ...]:
     return tuple(devices)
 
 
-def _nics(target: TargetMachine) -> tuple[tuple[NicModel, str], ...]:
+def _nics(target: TargetMachine) -> tuple[tuple[NicDevice, str], ...]:
     return tuple(
-        (nic.model, f"netdev=net{number}" + (f",mac={nic.mac}" if nic.mac else ""))
+        (nic, f"netdev=net{number}" + (f",mac={nic.mac}" if nic.mac else ""))
         for number, nic in enumerate(target.nics, start=1)
     )
 
 
+def _placed_nics(target: TargetMachine) -> tuple[str, ...]:
+    """Return the network cards that Windows expects in one place, before QEMU places others."""
+    devices: list[str] = []
+    for nic, options in _nics(target):
+        if nic.slot is None:
+            continue
+        bus, address = "pci.0", f"0x{nic.slot:x}"
+        if target.machine_type is MachineType.Q35:
+            # Numbers of chassis that the ports of other devices do not come to.
+            bus = f"slot{nic.slot}"
+            devices.append(
+                f"pcie-root-port,id={bus},chassis={_CHASSIS + nic.slot},bus=pcie.0,addr={address}"
+            )
+            address = "0x0"
+        devices.append(f"virtio-net-pci,{options},bus={bus},addr={address}")
+    return tuple(devices)
+
+
 def _emulated_nics(target: TargetMachine) -> tuple[str, ...]:
     return tuple(
-        f"{model},{options}" for model, options in _nics(target) if model is not NicModel.VIRTIO
+        f"{nic.model},{options}"
+        for nic, options in _nics(target)
+        if nic.model is not NicModel.VIRTIO
     )
 
 
