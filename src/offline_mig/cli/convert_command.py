@@ -19,7 +19,12 @@ from offline_mig.conversion.engines import choose_engine
 from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.named_options import named_engine, named_options
 from offline_mig.conversion.plain_data import plain
-from offline_mig.conversion.report import agents_record, drivers_record, report_json
+from offline_mig.conversion.report import (
+    agents_record,
+    drivers_record,
+    network_record,
+    report_json,
+)
 from offline_mig.surgery.record import plan_record
 from offline_mig.targets.documents import TargetDocument
 from offline_mig.targets.options import TargetKind
@@ -84,6 +89,7 @@ def _rehearsal_record(rehearsal: Rehearsal) -> dict[str, Any]:
         "guest": guest_record(proposal.facts, rehearsal.volume, rehearsal.layout),
         "drivers": drivers_record(proposal.drivers),
         "agents": agents_record(proposal.agents),
+        "network": network_record(proposal.network),
         "plan": plan_record(proposal.pending),
         "wanted": plan_record(proposal.wanted),
         "target": plain(rehearsal.target),

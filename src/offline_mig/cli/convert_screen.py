@@ -18,6 +18,7 @@ from offline_mig.cli.screen import (
     windows_name,
 )
 from offline_mig.conversion.convert import Conversion, Rehearsal
+from offline_mig.conversion.network_plan import NetworkPlan, describe
 from offline_mig.surgery.agents import Placement
 from offline_mig.targets.documents import next_commands
 
@@ -34,6 +35,7 @@ def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
     else:
         click.echo("Nothing would be changed: the guest has all of it already.")
     click.echo()
+    _show_connections(rehearsal.proposal.network)
     for document in rehearsal.documents:
         click.echo(f"{document.name} would be ({document.title}):")
         click.echo(document.text.rstrip())
@@ -58,6 +60,7 @@ def show_conversion(done: Conversion) -> None:
             where = f" in {placed.folder}" if placed.folder else ""
             text = f"{agent.kind}: the guest's own{where} was kept"
         row("agents" if number == 0 else "", text)
+    _show_connections(report.network)
     if report.journal.entries:
         applied = Counter(entry.change for entry in report.journal.entries)
         first = True
@@ -80,3 +83,11 @@ def show_conversion(done: Conversion) -> None:
     click.echo("Next:")
     for command in next_commands(report.target, done.folder, done.documents):
         click.echo(f"  {command}")
+
+
+def _show_connections(network: NetworkPlan) -> None:
+    """Print what becomes of the guest's network connections."""
+    for number, connection in enumerate(network.connections):
+        interface = connection.interface
+        text = f'"{interface.name}" ({describe(interface.settings)}): {connection.kept}'
+        row("connections" if number == 0 else "", text)

@@ -227,6 +227,7 @@ def _convert(
             facts=proposal.facts,
             drivers=proposal.drivers,
             agents=proposal.agents,
+            network=proposal.network,
             wanted=proposal.wanted,
             pending=proposal.pending,
             journal=journal,
@@ -381,6 +382,7 @@ def _plan_target(
         options=options.target,
         realtime_is_universal=proposal.facts.realtime_is_universal,
         drivers=proposal.drivers.in_place,
+        placed_nics=proposal.network.placed,
     )
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, IPv4Address | IPv6Address):
+        return str(value)
     if isinstance(value, tuple | list | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, bytes):

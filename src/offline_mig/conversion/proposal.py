@@ -10,6 +10,7 @@ from offline_mig.agents.source import AgentSource
 from offline_mig.conversion.agent_choice import ChosenAgents, choose_and_plan_agents
 from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers
 from offline_mig.conversion.examination import examined_volume, readable_hives
+from offline_mig.conversion.network_plan import NetworkPlan, plan_network
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.start_examination import examine_start
@@ -43,6 +44,7 @@ class Proposal:
     facts: GuestFacts
     drivers: ChosenDrivers
     agents: ChosenAgents
+    network: NetworkPlan
     wanted: Plan
     pending: Plan
     diff: tuple[str, ...]
@@ -76,15 +78,16 @@ def propose(
             graphics=options.target.graphics,
         )
         start = _start_blocks(disks, layout, volume, machine, files, facts)
+        network = plan_network(facts, machine, drivers, options)
         wanted = replace(
             wanted,
-            blocks=(*wanted.blocks, *start, *agents.plan.blocks),
-            notes=(*wanted.notes, *cabinet_notes),
+            blocks=(*wanted.blocks, *start, *network.blocks, *agents.plan.blocks),
+            notes=(*wanted.notes, *cabinet_notes, *network.notes),
         )
         guest = OpenGuest(files, readable_hives(facts))
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
-        return Proposal(facts, drivers, agents, wanted, pending, diff)
+        return Proposal(facts, drivers, agents, network, wanted, pending, diff)
 
 
 def _start_blocks(

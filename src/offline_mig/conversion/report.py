@@ -14,6 +14,7 @@ from offline_mig.agents.agent import Agent
 from offline_mig.conversion.agent_choice import ChosenAgents
 from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.conversion.guest_record import guest_record
+from offline_mig.conversion.network_plan import NetworkPlan
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.source_guard import FileState
@@ -51,6 +52,7 @@ class Report:
     facts: GuestFacts
     drivers: ChosenDrivers
     agents: ChosenAgents
+    network: NetworkPlan
     wanted: Plan
     pending: Plan
     journal: Journal
@@ -82,6 +84,7 @@ def report_json(report: Report) -> str:
         "guest": guest_record(report.facts, report.volume, report.layout),
         "drivers": drivers_record(report.drivers),
         "agents": agents_record(report.agents),
+        "network": network_record(report.network),
         "plan": plan_record(report.pending),
         "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),
@@ -130,6 +133,16 @@ def agents_record(chosen: ChosenAgents) -> list[dict[str, Any]]:
         }
         for choice in chosen.choices
     ]
+
+
+def network_record(network: NetworkPlan) -> dict[str, Any]:
+    """Return what the guest's connections are and what becomes of them, as plain data."""
+    return {
+        "connections": plain(network.connections),
+        "absent": plain(network.absent),
+        "virtual": plain(network.state.virtual),
+        "routes": list(network.state.routes),
+    }
 
 
 def _agent_record(agent: Agent) -> dict[str, Any]:

@@ -1,0 +1,234 @@
+"""What becomes of a guest's network connections, decided before anything is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from offline_mig.conversion.driver_choice import ChosenDrivers
+from offline_mig.conversion.options import ConvertOptions
+from offline_mig.machine import Machine
+from offline_mig.surgery.adapter_driver import choose_adapter_driver, plan_adapter_driver
+from offline_mig.surgery.adapter_matching import (
+    AdapterMatches,
+    MatchedAdapter,
+    MatchedBy,
+    match_adapters,
+)
+from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.network_identity import (
+    NewAdapter,
+    installs_by_itself,
+    plan_network_identity,
+)
+from offline_mig.surgery.plan import PlanBlock
+from offline_mig.targets.hardware import plan_chipset
+from offline_mig.targets.nic_places import nic_place
+from offline_mig.targets.options import TargetKind
+from offline_mig.windows.device_instance import PlacedDevice
+from offline_mig.windows.interface_settings import InterfaceSettings
+from offline_mig.windows.network_interfaces import NetworkInterface, NetworkState, read_network
+
+
+class Kept(StrEnum):
+    """What becomes of a connection on the new card."""
+
+    IN_PLACE = "kept"
+    """It is bound to the new card: name, addresses, everything."""
+    NOT = "not kept"
+    """The new card comes up as a new connection, by DHCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOutcome:
+    """A card of the machine, the connection that it had, and what becomes of that.
+
+    ``position`` counts the machine's cards from 0. ``matched_by`` says what tells that the two
+    belong together; ``reason`` why a connection is not kept.
+    """
+
+    position: int
+    mac: str | None
+    interface: NetworkInterface
+    matched_by: MatchedBy
+    kept: Kept
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """What is done for the network. ``placed`` are the positions of cards with a fixed place."""
+
+    state: NetworkState
+    connections: tuple[ConnectionOutcome, ...]
+    absent: tuple[NetworkInterface, ...]
+    blocks: tuple[PlanBlock, ...]
+    placed: frozenset[int]
+    notes: tuple[str, ...]
+
+
+def plan_network(
+    facts: GuestFacts, machine: Machine, drivers: ChosenDrivers, options: ConvertOptions
+) -> NetworkPlan:
+    """Decide what becomes of the guest's connections on the new machine."""
+    state = read_network(facts.system, facts.control_sets.current)
+    matches = match_adapters(machine.nics, state.interfaces)
+    adapters: list[NewAdapter] = []
+    connections: list[ConnectionOutcome] = []
+    for match in matches.matched:
+        adapter, reason = _new_adapter(facts, machine, drivers, options, match)
+        if adapter is not None:
+            adapters.append(adapter)
+        connections.append(
+            ConnectionOutcome(
+                match.position,
+                match.nic.mac,
+                match.interface,
+                match.by,
+                Kept.NOT if adapter is None else Kept.IN_PLACE,
+                reason,
+            )
+        )
+    return NetworkPlan(
+        state,
+        tuple(connections),
+        matches.absent,
+        _blocks(facts, adapters),
+        frozenset(adapter.match.position for adapter in adapters),
+        (
+            *_notes(facts, machine, drivers, options, matches, connections),
+            *_notes_of_virtual(state),
+        ),
+    )
+
+
+def _new_adapter(
+    facts: GuestFacts,
+    machine: Machine,
+    drivers: ChosenDrivers,
+    options: ConvertOptions,
+    match: MatchedAdapter,
+) -> tuple[NewAdapter | None, str | None]:
+    """Return the new card of a match, or why Windows will take it for another one."""
+    netkvm = next((d for d in drivers.drivers.others if d.name == "netkvm"), None)
+    if netkvm is None:
+        return None, "its card becomes an emulated one, whose place is not known beforehand"
+    kind = options.targets[0]
+    device = _device(facts, machine, drivers, options, kind, match.position)
+    if device is None:
+        return None, f"the place of card {match.position + 1} on {kind} is not known beforehand"
+    if installs_by_itself(facts):
+        return NewAdapter(match, device), None
+    driver = choose_adapter_driver(facts, netkvm, device.identity)
+    if driver is None:
+        return None, f"{netkvm.package.inf_name} does not know the card {device.identity.device_id}"
+    return NewAdapter(match, device, driver), None
+
+
+def _device(
+    facts: GuestFacts,
+    machine: Machine,
+    drivers: ChosenDrivers,
+    options: ConvertOptions,
+    kind: TargetKind,
+    position: int,
+) -> PlacedDevice | None:
+    machine_type, transitional = plan_chipset(
+        machine, facts.version, options.target, drivers.in_place
+    )
+    return nic_place(kind, machine_type, position, transitional=transitional)
+
+
+def _blocks(facts: GuestFacts, adapters: Sequence[NewAdapter]) -> tuple[PlanBlock, ...]:
+    driver = next((adapter.driver for adapter in adapters if adapter.driver is not None), None)
+    blocks = [] if driver is None else [plan_adapter_driver(facts, driver)]
+    identity = plan_network_identity(facts, adapters)
+    if identity is not None and identity.changes:
+        blocks.append(identity)
+    return tuple(blocks)
+
+
+def _notes(
+    facts: GuestFacts,
+    machine: Machine,
+    drivers: ChosenDrivers,
+    options: ConvertOptions,
+    matches: AdapterMatches,
+    connections: Sequence[ConnectionOutcome],
+) -> Iterator[str]:
+    """Yield what the user should know before anything is copied."""
+    for connection in connections:
+        interface = connection.interface
+        if connection.kept is Kept.NOT and interface.settings.set_by_hand:
+            yield (
+                f'The settings of "{interface.name}" ({describe(interface.settings)}) stay with a '
+                f"card that is gone: {connection.reason}. Set them again on the new connection."
+            )
+        if connection.matched_by is MatchedBy.ORDER:
+            yield (
+                f'Network card {connection.position + 1} is taken to be "{interface.name}" by '
+                "the order of the cards: neither address nor slot tells. Look at the connections "
+                "after the first start."
+            )
+    if connections or matches.absent:
+        for position, nic in matches.unknown_nics:
+            yield (
+                f"Network card {position + 1} ({nic.mac or 'without a fixed address'}) is none "
+                "that the guest is known to have had; it comes up as a new connection, by DHCP."
+            )
+    for interface in matches.absent:
+        if interface.settings.set_by_hand:
+            yield (
+                f'"{interface.name}" ({describe(interface.settings)}) belongs to a card that the '
+                "machine does not have; it is left as it is, a hidden device."
+            )
+    yield from _notes_of_targets(facts, machine, drivers, options, connections)
+
+
+def _notes_of_virtual(state: NetworkState) -> Iterator[str]:
+    for interface in state.virtual:
+        yield (
+            f'"{interface.name}" ({describe(interface.settings)}) is {interface.kind}. It is left '
+            "as it is: its members keep their identity, but whether its driver accepts VirtIO "
+            "cards shows at the first start only."
+        )
+
+
+def _notes_of_targets(
+    facts: GuestFacts,
+    machine: Machine,
+    drivers: ChosenDrivers,
+    options: ConvertOptions,
+    connections: Sequence[ConnectionOutcome],
+) -> Iterator[str]:
+    first, *others = options.targets
+    kept = [c for c in connections if c.kept is Kept.IN_PLACE]
+    for kind in others:
+        if any(
+            _device(facts, machine, drivers, options, kind, c.position)
+            != _device(facts, machine, drivers, options, first, c.position)
+            for c in kept
+        ):
+            yield (
+                f"The guest's network connections are prepared for {first}, where the cards are "
+                f"in other places than on {kind}: there Windows takes them for new ones. Convert "
+                f"with '--target {kind}' alone to have them kept there."
+            )
+    pods = TargetKind.KUBEVIRT in options.targets and options.target.bridge is None
+    if pods and any(not c.interface.settings.dhcp for c in connections):
+        yield (
+            "KubeVirt's pod network gives the guest its address by DHCP; the fixed addresses of "
+            "this guest do not work there. Choose a NetworkAttachmentDefinition with --bridge."
+        )
+
+
+def describe(settings: InterfaceSettings) -> str:
+    """Return settings in a few words."""
+    parts = [str(address) for address in (*settings.addresses, *settings.ipv6)]
+    if settings.dhcp:
+        parts.insert(0, "DHCP")
+    parts += [f"gateway {gateway.address}" for gateway in settings.gateways]
+    if settings.dns:
+        parts.append(f"DNS {' '.join(settings.dns)}")
+    return ", ".join(parts) or "no address"
