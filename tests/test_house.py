@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from fixtures import schema_files
 from offline_mig import errors
 from offline_mig.cli import main
 
@@ -29,7 +30,9 @@ FLOORS = {
     "diagnosis": 3,
     "conversion": 4,
     "batch": 5,
-    "cli": 6,
+    "summary": 6,
+    "api": 7,
+    "cli": 8,
 }
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -58,7 +61,8 @@ def test_layers_point_one_way(package: str) -> None:
 
 def test_ground_floor_rests_on_nothing() -> None:
     for path in PACKAGE.glob("*.py"):
-        if path.name == "__main__.py":
+        # The two doors: the command, and what programs import.
+        if path.name in ("__main__.py", "__init__.py"):
             continue
         for name in imports(path):
             assert name.split(".")[1] not in FLOORS, f"{path.name} imports {name}"
@@ -89,6 +93,18 @@ def test_documented_commands_are_understood(line: str) -> None:
         command = command.commands[name]
     context = click.Context(command, info_name=name)
     command.make_parser(context).parse_args(list(arguments))
+
+
+@pytest.mark.parametrize("name", schema_files.FORMS)
+def test_schemas_say_what_the_code_says(name: str) -> None:
+    file = schema_files.FOLDER / f"{name}.json"
+    assert file.read_text() == schema_files.schema_file(name), (
+        "run scripts/schemas; a field that goes or changes its meaning needs a new version"
+    )
+
+
+def test_every_schema_has_a_form() -> None:
+    assert {path.stem for path in schema_files.FOLDER.glob("*.json")} == set(schema_files.FORMS)
 
 
 def test_documented_scripts_are_there() -> None:

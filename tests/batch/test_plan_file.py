@@ -20,7 +20,7 @@ from offline_mig.targets.devices import DiskBus, MachineType
 from offline_mig.targets.options import TargetKind
 
 #: What a batch decides itself, and what is no choice about a guest.
-_NOT_IN_PLANS = {"source", "output", "dry-run", "quiet", "json"}
+_NOT_IN_PLANS = {"source", "output", "dry-run", "cache", "cache-size", "quiet", "json"}
 #: A value for each option that is not its default.
 CHOSEN: dict[str, Any] = {
     "drivers": ["/d/virtio-win.iso"],
@@ -36,6 +36,8 @@ CHOSEN: dict[str, Any] = {
     "overwrite": True,
     "trim": False,
     "checksum": True,
+    "provenance": True,
+    "reproducible": True,
     "system-partition": "1:2",
     "engine": "userspace",
     "machine": "pc",

@@ -15,6 +15,7 @@ from typing import Any
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.report import SCHEMA
+from offline_mig.conversion.source_guard import file_sha256
 from offline_mig.targets.identity import result_name
 
 
@@ -38,5 +39,9 @@ def earlier_result(source: Path, options: ConvertOptions) -> dict[str, Any] | No
 
 
 def _is_as_then(state: dict[str, Any]) -> bool:
-    status = Path(state["path"]).stat()
+    path = Path(state["path"])
+    status = path.stat()
+    if state["modified"] is None:
+        # A reproducible report tells of no times, but of hashes.
+        return bool(status.st_size == state["size"] and file_sha256(path) == state["sha256"])
     return (status.st_size, status.st_mtime_ns) == (state["size"], state["modified"])

@@ -16,8 +16,6 @@ from offline_mig.conversion.space import ALLOWANCE, needed_space
 from offline_mig.errors import OfflineMigError
 from offline_mig.guest.engine import Engine
 
-SCHEMA = "offline-mig/preflight/1"
-
 
 class Readiness(StrEnum):
     """The verdict on a machine."""

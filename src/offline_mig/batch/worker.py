@@ -77,7 +77,7 @@ def _print_line(line: dict[str, Any]) -> None:
 
 def _look(order: Order, teller: _Teller) -> dict[str, Any]:
     options = named_options(Path(order.output), order.given)
-    engine = choose_engine(named_engine(order.given))
+    engine = choose_engine(named_engine(order.given), options.moment)
     row = look_at(order.name, Path(order.source), order.size, options, engine, teller)
     return row_record(row)
 
@@ -92,7 +92,7 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
             teller.log("The results are in place already, of the same source and options.")
             break
         try:
-            engine = choose_engine(named_engine(order.given))
+            engine = choose_engine(named_engine(order.given), options.moment)
             report = json.loads(report_json(convert(source, options, engine, teller).report))
             break
         except WorkspaceBusyError:

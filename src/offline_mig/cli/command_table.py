@@ -22,6 +22,8 @@ _PLACES = {
     "preflight": ("batch_commands", "preflight"),
     "recover": ("edit_commands", "recover"),
     "repair": ("repair_command", "repair_command"),
+    "report": ("report_command", "report_command"),
+    "schema": ("schema_command", "schema_command"),
     "undo": ("edit_commands", "undo"),
 }
 

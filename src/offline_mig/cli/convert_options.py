@@ -74,6 +74,18 @@ _OPTIONS = (
     click.option(
         "--checksum", is_flag=True, help="Hash the source before and after, and the results."
     ),
+    click.option(
+        "--provenance",
+        is_flag=True,
+        help="Write NAME.provenance.json (in-toto, SLSA): what results were made from, with "
+        "hashes.",
+    ),
+    click.option(
+        "--reproducible",
+        is_flag=True,
+        help="The same inputs at the same places give the same results, byte for byte; times are "
+        "that of SOURCE_DATE_EPOCH. Implies --engine userspace and --checksum.",
+    ),
     SYSTEM_PARTITION,
     ENGINE,
     click.option(

@@ -17,8 +17,10 @@ from offline_mig.cli.screen import (
     size,
     windows_name,
 )
+from offline_mig.conversion.cached import Reused
 from offline_mig.conversion.convert import Conversion, Rehearsal
 from offline_mig.conversion.network_plan import NetworkPlan, describe
+from offline_mig.sources.file_access import shown
 from offline_mig.surgery.agents import Placement
 from offline_mig.targets.documents import next_commands
 
@@ -83,6 +85,23 @@ def show_conversion(done: Conversion) -> None:
     click.echo("Next:")
     for command in next_commands(report.target, done.folder, done.documents):
         click.echo(f"  {command}")
+
+
+def show_reused(done: Reused) -> None:
+    """Print what was taken from a cache."""
+    click.secho(f"{shown(done.name)} is converted already", bold=True)
+    row("changed", "nothing since: the results are those of the earlier conversion")
+    for number, disk in enumerate(done.disks):
+        used = disk.stat().st_blocks * 512
+        row("results" if number == 0 else "", f"{disk} ({size(used)} on disk)")
+    for document in done.documents:
+        row("", f"{done.folder / document['name']} ({document['title']})")
+    row("", f"{done.report_file} (everything that was found and done)")
+    show_notes(done.report["notes"])
+    click.echo()
+    click.echo("Next:")
+    for command in done.report["next"]:
+        click.echo(f"  {shown(command)}")
 
 
 def _show_connections(network: NetworkPlan) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from offline_mig.api import diagnosing
 from offline_mig.cli import doctor_screen
 from offline_mig.cli.convert_options import by_name
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.cli.source_parameters import file_options
 from offline_mig.conversion.boot_question import BootQuestion, question_of
-from offline_mig.conversion.diagnosis_record import diagnosis_record
-from offline_mig.conversion.doctor import diagnose
-from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.engines import EngineChoice
 from offline_mig.conversion.named_options import named_source
 from offline_mig.diagnosis.boot_bus import BootBus
 from offline_mig.diagnosis.finding_page import every_kind, find_kind, finding_page
@@ -105,10 +104,15 @@ def doctor(
     11 when it cannot tell.
     """
     question = boot_question(bus, firmware, machine, domain, trusted=trusted)
-    chosen, reading = choose_engine(EngineChoice(engine)), named_source(by_name(given))
-    found = diagnose(source, question, chosen, system_partition, reading)
+    found = diagnosing.diagnose(
+        source,
+        question,
+        engine=engine,
+        system_partition=system_partition,
+        reading=named_source(by_name(given)),
+    )
     if as_json:
-        click.echo(json.dumps(diagnosis_record(found), indent=2, ensure_ascii=False))
+        print_json(diagnosing.diagnosis_record(found))
     else:
         options = _repeated(bus, firmware, machine, domain, system_partition, engine, trusted)
         doctor_screen.show_diagnosis(found, options)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from offline_mig.api import driver_sources
 from offline_mig.cli import driver_screen
 from offline_mig.cli.failure import Commands
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import JSON, PATH
-from offline_mig.conversion.driver_choice import consider_drivers, open_sources, settle_drivers
-from offline_mig.conversion.plain_data import plain
-from offline_mig.conversion.report import drivers_record
-from offline_mig.drivers.inventory import list_packages
 from offline_mig.windows.short_name import parse_short_name
 from offline_mig.windows.version import WindowsVersion
 
@@ -45,10 +42,9 @@ def list_command(sources: tuple[Path, ...], as_json: bool) -> None:
 
     SOURCES are virtio-win ISOs and RPMs, and driver folders.
     """
-    listed = list_packages(open_sources(sources))
+    listed = driver_sources.list_drivers(sources)
     if as_json:
-        record = {"schema": "offline-mig/drivers-list/1", "packages": plain(listed)}
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(driver_sources.driver_list_record(listed))
     else:
         driver_screen.show_packages(listed)
 
@@ -70,19 +66,14 @@ def match(
     sources: tuple[Path, ...], windows: WindowsVersion, allow_unsigned: bool, as_json: bool
 ) -> None:
     """Tell which packages of SOURCES a Windows would get, and why not the others."""
-    media = open_sources(sources)
-    considered = consider_drivers(media, windows, allow_unsigned=allow_unsigned)
-    if not as_json:
+    chosen = driver_sources.match_drivers(
+        sources,
+        windows,
+        allow_unsigned=allow_unsigned,
         # Shown in any case: a source may be for other drivers than that of disks.
-        driver_screen.show_choices(considered)
-    chosen = settle_drivers(considered, media, windows)
+        considered=None if as_json else driver_screen.show_choices,
+    )
     if as_json:
-        record = {
-            "schema": "offline-mig/drivers-match/1",
-            "windows": {**plain(windows), "release": windows.release},
-            "drivers": drivers_record(chosen),
-            "notes": list(chosen.notes),
-        }
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(driver_sources.driver_match_record(windows, chosen))
     else:
         driver_screen.show_notes(chosen.notes)

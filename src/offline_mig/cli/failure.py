@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from offline_mig.api.failures import error_record
 from offline_mig.errors import OfflineMigError
 from offline_mig.interruption import Terminated, interruptions
 from offline_mig.scratch import own_scratch
@@ -68,7 +69,7 @@ def _safe(text: str) -> str:
 
 def _print_json(message: str, remedy: str, code: int) -> None:
     # One line, which may come in a stream of them.
-    click.echo(json.dumps({"error": message, "remedy": remedy, "exit_code": code}))
+    click.echo(json.dumps(error_record(message, remedy, code)))
 
 
 def _wants_json(ctx: click.Context) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from offline_mig.api import inspection
 from offline_mig.cli import screen
 from offline_mig.cli.convert_options import by_name
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.cli.source_parameters import source_options
-from offline_mig.conversion.engines import EngineChoice, choose_engine
-from offline_mig.conversion.examination import inspect_guest
-from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.named_options import named_source
-from offline_mig.conversion.plain_data import plain
 
 
 @click.command()
@@ -33,15 +30,13 @@ def inspect(
     SOURCE is a .vmx, .ovf or .ova file, a libvirt domain (.xml), a disk image (VMDK, qcow2, raw,
     VDI, VHD, VHDX), or a folder with one of them.
     """
-    reading = named_source(by_name(given))
-    found = inspect_guest(source, choose_engine(EngineChoice(engine)), system_partition, reading)
+    found = inspection.inspect(
+        source,
+        engine=engine,
+        system_partition=system_partition,
+        reading=named_source(by_name(given)),
+    )
     if as_json:
-        record = {
-            "schema": "offline-mig/inspect/1",
-            "machine": plain(found.machine),
-            "guest": guest_record(found.facts, found.volume, found.layout),
-            "notes": list(found.notes),
-        }
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        print_json(inspection.inspection_record(found))
     else:
         screen.show_examination(found)

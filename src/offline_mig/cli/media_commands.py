@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from offline_mig.api.media import make_disc, make_floppy, medium_record
 from offline_mig.cli import media_screen
 from offline_mig.cli.driver_commands import windows_by_name
 from offline_mig.cli.failure import Commands
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import JSON, PATH
-from offline_mig.conversion.medium_record import medium_record
-from offline_mig.conversion.setup_medium import (
-    MadeMedium,
-    MediumOptions,
-    make_disc,
-    make_floppy,
-)
+from offline_mig.conversion.setup_medium import MadeMedium, MediumOptions
 from offline_mig.guest.fat_floppy import DENSITIES
 from offline_mig.windows.version import WindowsVersion
 
@@ -142,6 +137,6 @@ def iso(
 
 def _show(made: MadeMedium, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(medium_record(made), indent=2, ensure_ascii=False))
+        print_json(medium_record(made))
     else:
         media_screen.show_medium(made)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from offline_mig.batch.preflight import SCHEMA, PreflightRow, Readiness, row_record
+from offline_mig.batch.preflight import PreflightRow, Readiness
+from offline_mig.batch.preflight_record import preflight_record
 from offline_mig.batch.preflight_run import Estimate
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.screen import size
 from offline_mig.sources.file_access import shown
 
@@ -44,13 +44,7 @@ class PreflightScreen:
     ) -> None:
         """Print everything."""
         if self._as_json:
-            record = {
-                "schema": SCHEMA,
-                "machines": [row_record(row) for row in rows],
-                "unread": [str(folder) for folder in unread],
-                "estimate": asdict(estimate),
-            }
-            click.echo(json.dumps(record, indent=2))
+            print_json(preflight_record(rows, unread, estimate))
             return
         if self._counts and self._seen:
             click.echo(err=True)

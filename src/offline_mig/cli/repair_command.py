@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
+from offline_mig.api import diagnosing
 from offline_mig.cli import doctor_screen, screen
 from offline_mig.cli.doctor_commands import BUS, DOMAIN, FIRMWARE, MACHINE, TRUSTED, boot_question
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, JSON, PATH, SYSTEM_PARTITION
-from offline_mig.conversion.engines import EngineChoice, choose_engine
-from offline_mig.conversion.guest_record import guest_facts_record
 from offline_mig.conversion.in_place import InPlaceOptions
-from offline_mig.conversion.plain_data import plain
-from offline_mig.conversion.repair import Repair, RepairOptions, repair
-from offline_mig.conversion.verdict_record import verdict_record
+from offline_mig.conversion.repair import Repair, RepairOptions
 from offline_mig.sources.file_access import shown
-from offline_mig.surgery.record import plan_record
 
 
 @click.command("repair")
@@ -87,9 +82,9 @@ def repair_command(
         ),
     )
     progress = screen.Screen(quiet=quiet or as_json)
-    done = repair(image, options, choose_engine(EngineChoice(engine)), progress)
+    done = diagnosing.repair(image, options, engine=engine, progress=progress)
     if as_json:
-        click.echo(json.dumps(_repair_record(done, dry_run), indent=2, ensure_ascii=False))
+        print_json(diagnosing.repair_record(done, dry_run=dry_run))
     else:
         _show(done, dry_run=dry_run)
 
@@ -132,20 +127,3 @@ def _show(done: Repair, *, dry_run: bool) -> None:
         where, how = shlex.quote(str(result.image.path)), shlex.quote(str(result.journal))
         click.echo("To take it back:")
         click.echo(f"  {shown(f'offline-mig undo {where} --journal {how}')}")
-
-
-def _repair_record(done: Repair, dry_run: bool) -> dict[str, Any]:
-    result = done.result
-    return {
-        "schema": "offline-mig/repair/1",
-        "dry_run": dry_run,
-        "image": plain(result.image.path),
-        "guest": guest_facts_record(result.facts, result.volume),
-        "before": verdict_record(done.before),
-        "after": None if done.after is None else verdict_record(done.after),
-        "driver": None if done.driver is None else done.driver.location,
-        "plan": plan_record(result.pending),
-        "journal": plain(result.journal),
-        "overlay": plain(result.overlay),
-        "notes": list(result.notes),
-    }

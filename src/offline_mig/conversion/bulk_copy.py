@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -87,3 +88,20 @@ class BulkCopy(AbstractContextManager["BulkCopy"]):
             except OfflineMigError as error:
                 self._error = error
                 return
+
+
+class CopyAfterwards(AbstractContextManager["CopyAfterwards"]):
+    """Copies disks when all is done, in order: the same disk always makes the same file."""
+
+    def __init__(self, jobs: Sequence[CopyJob]) -> None:
+        self._jobs = tuple(jobs)
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing goes on behind the caller's back."""
+
+    def finish(self, on_progress: Callable[[int, int, float], None]) -> None:
+        """Copy; ``on_progress`` and what is raised are as for ``BulkCopy``."""
+        for number, job in enumerate(self._jobs, start=1):
+            told = partial(on_progress, number, len(self._jobs))
+            with written_back(job.target):
+                qemu_img.convert(job.overlay, job.target, job.format, told)

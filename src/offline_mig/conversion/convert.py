@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from offline_mig.conversion.agent_choice import (
@@ -13,7 +14,7 @@ from offline_mig.conversion.agent_choice import (
 )
 from offline_mig.conversion.boot_examination import examine_boot
 from offline_mig.conversion.boot_question import BootQuestion, questions_of_targets
-from offline_mig.conversion.bulk_copy import BulkCopy, CopyJob
+from offline_mig.conversion.bulk_copy import BulkCopy, CopyAfterwards, CopyJob
 from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
     joined_volumes,
@@ -26,8 +27,15 @@ from offline_mig.conversion.examination import (
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.progress import Progress, Stopwatch
 from offline_mig.conversion.proposal import Proposal, found_notes, propose
+from offline_mig.conversion.provenance import Run, provenance_json
 from offline_mig.conversion.report import Report, report_json
-from offline_mig.conversion.source_guard import file_sha256, record_state, require_unchanged
+from offline_mig.conversion.result_names import disk_names, named, result_names
+from offline_mig.conversion.source_guard import (
+    file_sha256,
+    record_state,
+    require_unchanged,
+    without_times,
+)
 from offline_mig.conversion.space import ALLOWANCE, measured
 from offline_mig.conversion.workspace import (
     Workspace,
@@ -47,11 +55,9 @@ from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.facts import examine
 from offline_mig.surgery.operation import Journal, apply_plan, require_done, verify_plan
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
-from offline_mig.targets.documents import TargetDocument, document_names, target_documents
+from offline_mig.targets.documents import TargetDocument, target_documents
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
-from offline_mig.targets.identity import result_name
 from offline_mig.targets.limits import target_limits
-from offline_mig.targets.options import TargetKind
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def rehearse_machine(
     found: Machine, options: ConvertOptions, engine: Engine, progress: Progress
 ) -> Rehearsal:
     """Do what ``rehearse`` does for a machine that was read already."""
-    machine = _named(found, options.name)
+    machine = named(found, options.name)
     media = open_sources(options.drivers)
     agents = open_agent_sources(options.agents)
     progress.step("Opening the guest")
@@ -132,7 +138,7 @@ def convert(
         with watch.measure("read source"):
             progress.step("Reading the machine")
             opened = unpacked.enter_context(opened_source(source, options.source))
-            machine = _named(opened, options.name)
+            machine = named(opened, options.name)
         return _convert(machine, options, engine, progress, watch)
 
 
@@ -144,18 +150,17 @@ def _convert(
         agents = open_agent_sources(options.agents)
         output = absolute_output(options.output)
         names = disk_names(machine, options.format)
-        report_name = f"{machine.name}.report.json"
-        # Those of other targets would go with other disks, once these are replaced.
-        every_name = (*names, *document_names(machine.name, tuple(TargetKind)), report_name)
+        of_results = result_names(machine, options.format)
         files = machine.files
         recover_workspace(output, machine.name)
         refuse_existing(
             output,
-            every_name,
+            of_results.every,
             [*files, *(p for p in (*options.drivers, *options.agents) if p.is_file())],
             overwrite=options.overwrite,
         )
-        before = record_state(files, checksum=options.checksum)
+        began = datetime.now(UTC)
+        before = record_state(files, checksum=options.hashes)
 
     with ExitStack() as opened:
         workspace = opened.enter_context(open_workspace(output, machine.name))
@@ -163,7 +168,11 @@ def _convert(
             progress.step("Preparing the overlays")
             jobs, left_out = _prepare(machine, options, workspace, names)
             _require_space(jobs, options, workspace)
-        copy = opened.enter_context(BulkCopy(jobs))
+        # What is written while something else is read lands in another order each time.
+        copy: BulkCopy | CopyAfterwards = CopyAfterwards(jobs)
+        if options.moment is None:
+            copy = BulkCopy(jobs)
+        opened.enter_context(copy)
         overlays = tuple(
             OpenedDisk(job.overlay, DiskFormat.QCOW2, (job.source, *disk.image.files))
             for job, disk in zip(jobs, machine.disks, strict=True)
@@ -202,6 +211,7 @@ def _convert(
                     volume,
                     proposal,
                     questions_of_targets(target, options.targets, trusted=options.allow_unsigned),
+                    options.moment,
                 )
             notes = (*found_notes(machine, volume, proposal), *_verdict_notes(verdict))
             engine_notes = disks.notes
@@ -215,11 +225,13 @@ def _convert(
                 qemu_img.check(job.target, job.format, size)
             if engine.quick:
                 _verify_results(engine, jobs, layout, volume, proposal)
-            require_unchanged(before, checksum=options.checksum)
+            require_unchanged(before, checksum=options.hashes)
         for document in documents:
             workspace.write(document.name, document.text, executable=document.executable)
         # The report comes last: whoever waits for it finds everything else in place.
-        published = (*names, *(document.name for document in documents), report_name)
+        statement = (of_results.provenance,) if options.provenance else ()
+        written_down = (document.name for document in documents)
+        published = (*names, *written_down, *statement, of_results.report)
         report = Report(
             machine=machine,
             layout=layout,
@@ -233,34 +245,28 @@ def _convert(
             journal=journal,
             verdict=verdict,
             options=options,
+            folder=output,
             published=published,
+            documents=documents,
             target=target,
-            source_files=before,
+            source_files=before if options.moment is None else without_times(before),
             disk_sha256=tuple(
-                file_sha256(workspace.folder / name) if options.checksum else None for name in names
+                file_sha256(workspace.folder / name) if options.hashes else None for name in names
             ),
-            seconds=dict(watch.seconds),
+            seconds=dict(watch.seconds) if options.moment is None else {},
             notes=(*notes, *target_notes),
             engine=engine.name,
             engine_notes=engine_notes,
             free_space_left_out=left_out,
         )
-        workspace.write(report_name, report_json(report))
-        results = list(workspace.publish(published, every_name))
+        workspace.write(of_results.report, report_json(report))
+        if options.provenance:
+            others = [name for name in published[len(names) :] if name not in statement]
+            hashed = {name: file_sha256(workspace.folder / name) for name in others}
+            run = Run(began, datetime.now(UTC)) if options.moment is None else None
+            workspace.write(of_results.provenance, provenance_json(report, hashed, run))
+        results = list(workspace.publish(published, of_results.every))
     return Conversion(output, documents, tuple(results[: len(names)]), results[-1], report)
-
-
-def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
-    """Return the file names of the converted disks, in the machine's order."""
-    suffix = "qcow2" if image_format is DiskFormat.QCOW2 else "raw"
-    if len(machine.disks) == 1:
-        return [f"{machine.name}.{suffix}"]
-    return [f"{machine.name}-disk{number}.{suffix}" for number in range(1, len(machine.disks) + 1)]
-
-
-def _named(machine: Machine, name: str | None) -> Machine:
-    """Return the machine under the name that everything made of it gets."""
-    return replace(machine, name=result_name(name or machine.name))
 
 
 def _prepare(
@@ -305,6 +311,7 @@ def _operate(
     volume: SystemVolume,
     proposal: Proposal,
     questions: tuple[BootQuestion, ...],
+    moment: int | None,
 ) -> tuple[Journal, Verdict]:
     """Apply what is pending, read all of it back, and ask the boot model about the outcome.
 
@@ -322,7 +329,9 @@ def _operate(
                 writable=True,
                 discard_session=proposal.pending.discards_session,
             ) as files:
-                journal = apply_plan(proposal.pending, files, proposal.facts.hive_files, scratch)
+                journal = apply_plan(
+                    proposal.pending, files, proposal.facts.hive_files, scratch, moment
+                )
         with joined_volumes(disks, layout, volume, writable=False) as files:
             facts = examine(files, volume.root, scratch)
             require_done(proposal.wanted, OpenGuest(files, readable_hives(facts)))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from offline_mig.conversion.guest_form import GuestFactsForm, GuestForm, WindowsForm
 from offline_mig.conversion.plain_data import plain
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.windows.services import read_boot_services, read_critical_devices
+from offline_mig.windows.version import WindowsVersion
 
 
-def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) -> dict[str, Any]:
+def guest_record(facts: GuestFacts, volume: SystemVolume, layout: DiskLayout) -> GuestForm:
     """Return what was found in the guest as plain data."""
     return {**guest_facts_record(facts, volume), "partition_tables": plain(layout.tables)}
 
 
-def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> dict[str, Any]:
+def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> GuestFactsForm:
     """Return what was found on the guest's system volume as plain data."""
     system, control_set = facts.system, facts.control_sets.current
     system_root = facts.software.value(r"Microsoft\Windows NT\CurrentVersion", "SystemRoot")
     return {
-        "windows": {**plain(facts.version), "release": facts.version.release},
+        "windows": windows_record(facts.version),
         "system_partition": volume.choice,
         "windows_folder": facts.root,
         "system_root": system_root.as_text() if system_root else None,
@@ -33,3 +33,10 @@ def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> dict[str, Any
         "critical_devices": plain(read_critical_devices(system, control_set)),
         "free_space": facts.free_space,
     }
+
+
+def windows_record(windows: WindowsVersion) -> WindowsForm:
+    """Return which Windows it is as plain data."""
+    record: WindowsForm = plain(windows)
+    record["release"] = windows.release
+    return record

@@ -13,6 +13,7 @@ from typing import Any
 
 from offline_mig.conversion.engines import EngineChoice
 from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.reproducible import result_moment
 from offline_mig.machine import DiskFormat
 from offline_mig.sources.options import SourceOptions
 from offline_mig.targets.devices import DiskBus, MachineType
@@ -24,7 +25,8 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
     """Return the options that ``given`` names; what it does not name is as by default.
 
     The values are those that the command line takes: text, truth values and lists of them. Raises
-    ValueError for a value that an option does not have.
+    ValueError for a value that an option does not have, HostNotReadyError for a SOURCE_DATE_EPOCH
+    that is no time.
     """
     default = ConvertOptions(output, drivers=())
     machine_type = given.get("machine")
@@ -38,6 +40,8 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
         discard_hibernation=given.get("discard-hibernation", default.discard_hibernation),
         overwrite=given.get("overwrite", default.overwrite),
         checksum=given.get("checksum", default.checksum),
+        provenance=given.get("provenance", default.provenance),
+        moment=result_moment() if given.get("reproducible") else None,
         trim=given.get("trim", default.trim),
         system_partition=given.get("system-partition"),
         source=named_source(given),
@@ -67,7 +71,8 @@ def named_source(given: Mapping[str, Any]) -> SourceOptions:
 
 def named_engine(given: Mapping[str, Any]) -> EngineChoice:
     """Return the engine that ``given`` names."""
-    return EngineChoice(given.get("engine", EngineChoice.GUESTFS))
+    default = EngineChoice.USERSPACE if given.get("reproducible") else EngineChoice.GUESTFS
+    return EngineChoice(given.get("engine", default))
 
 
 def resolution(text: str) -> tuple[int, int]:

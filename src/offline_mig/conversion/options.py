@@ -19,7 +19,10 @@ class ConvertOptions:
     converted disks, which reads them once more each. ``name`` replaces the machine's own.
     ``discard_hibernation`` gives a session in the guest's hiberfil.sys up. ``trim`` leaves out
     what is free on the guest's volumes, deleted files with it. ``targets`` are what the machine is
-    written down for. ``source`` is how the source is read.
+    written down for. ``source`` is how the source is read. ``moment``, in seconds since 1970, takes
+    the place of the clock: results then depend on their inputs alone, see
+    ``conversion.reproducible``. ``provenance`` writes down what the results were made from, and
+    hashes as ``checksum`` does.
     """
 
     output: Path
@@ -36,3 +39,13 @@ class ConvertOptions:
     source: SourceOptions = field(default_factory=SourceOptions)
     targets: tuple[TargetKind, ...] = (TargetKind.LIBVIRT,)
     target: TargetOptions = field(default_factory=TargetOptions)
+    moment: int | None = None
+    provenance: bool = False
+
+    @property
+    def hashes(self) -> bool:
+        """Whether the source and the converted disks are hashed.
+
+        A reproducible report says nothing of times: only hashes tell what it was made from.
+        """
+        return self.checksum or self.provenance or self.moment is not None

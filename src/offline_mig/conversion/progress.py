@@ -21,6 +21,19 @@ class Progress(Protocol):
         """So much of disk ``disk`` of ``disks`` (from 1) is copied."""
 
 
+class Silent:
+    """Tells nobody."""
+
+    def step(self, text: str) -> None:
+        """A step begins."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know; the results have it as well."""
+
+    def copied(self, disk: int, disks: int, percent: float) -> None:
+        """So much is copied."""
+
+
 class Stopwatch:
     """Measures named steps, in seconds of wall time."""
 

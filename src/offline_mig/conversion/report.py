@@ -7,7 +7,8 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Literal
 
 from offline_mig import __version__
 from offline_mig.agents.agent import Agent
@@ -17,6 +18,14 @@ from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.network_plan import NetworkPlan
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.plain_data import plain
+from offline_mig.conversion.report_form import (
+    AgentForm,
+    AgentPackageForm,
+    DriverForm,
+    NetworkForm,
+    PackageForm,
+    ReportForm,
+)
 from offline_mig.conversion.source_guard import FileState
 from offline_mig.conversion.verdict_record import verdict_record
 from offline_mig.diagnosis.verdict import Verdict
@@ -30,11 +39,12 @@ from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import journal_record, plan_record
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.targets.documents import TargetDocument, next_commands
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.windows.cabinet import require_libarchive
 
 #: Changes when the report's form does.
-SCHEMA = "offline-mig/report/1"
+SCHEMA: Literal["offline-mig/report/1"] = "offline-mig/report/1"
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Report:
 
     ``wanted`` is the whole plan, ``pending`` what of it the guest was not already and what was
     therefore done; ``verdict`` is what the boot model says of the outcome; ``published`` are the
-    names of the results.
+    names of the results in ``folder``, ``documents`` those that write the machine down.
     """
 
     machine: Machine
@@ -58,7 +68,9 @@ class Report:
     journal: Journal
     verdict: Verdict
     options: ConvertOptions
+    folder: Path
     published: tuple[str, ...]
+    documents: tuple[TargetDocument, ...]
     target: TargetMachine
     source_files: tuple[FileState, ...]
     disk_sha256: tuple[str | None, ...]
@@ -71,10 +83,19 @@ class Report:
 
 def report_json(report: Report) -> str:
     """Return the report as JSON text."""
-    record = {
+    return json.dumps(report_record(report), indent=2, ensure_ascii=False) + "\n"
+
+
+def report_record(report: Report) -> ReportForm:
+    """Return the report as plain data."""
+    return {
         "schema": SCHEMA,
         "options": plain(report.options),
         "published": list(report.published),
+        "documents": [
+            {"kind": document.kind, "name": document.name, "title": document.title}
+            for document in report.documents
+        ],
         "tools": tool_versions(),
         "engine": {"name": report.engine, "notes": list(report.engine_notes)},
         "source": {
@@ -96,8 +117,8 @@ def report_json(report: Report) -> str:
         },
         "seconds": dict(report.seconds),
         "notes": list(report.notes),
+        "next": list(next_commands(report.target, report.folder, report.documents)),
     }
-    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def tool_versions() -> dict[str, str]:
@@ -111,19 +132,19 @@ def tool_versions() -> dict[str, str]:
     }
 
 
-def drivers_record(chosen: ChosenDrivers) -> list[dict[str, Any]]:
+def drivers_record(chosen: ChosenDrivers) -> list[DriverForm]:
     """Return which driver packages were chosen, and what was passed over, as plain data."""
     return [choice_record(choice) for choice in chosen.considered]
 
 
-def agents_record(chosen: ChosenAgents) -> list[dict[str, Any]]:
+def agents_record(chosen: ChosenAgents) -> list[AgentForm]:
     """Return which agents were chosen and what became of them, as plain data."""
     placed = {item.agent.kind: item for item in chosen.plan.placed}
     return [
         {
-            "kind": choice.kind.value,
+            "kind": choice.kind,
             "agent": None if choice.agent is None else _agent_record(choice.agent),
-            "placement": placed[choice.kind].placement.value if choice.kind in placed else None,
+            "placement": placed[choice.kind].placement if choice.kind in placed else None,
             "folder": placed[choice.kind].folder if choice.kind in placed else None,
             "service": placed[choice.kind].service if choice.kind in placed else None,
             "passed_over": [
@@ -135,7 +156,7 @@ def agents_record(chosen: ChosenAgents) -> list[dict[str, Any]]:
     ]
 
 
-def network_record(network: NetworkPlan) -> dict[str, Any]:
+def network_record(network: NetworkPlan) -> NetworkForm:
     """Return what the guest's connections are and what becomes of them, as plain data."""
     return {
         "connections": plain(network.connections),
@@ -145,7 +166,7 @@ def network_record(network: NetworkPlan) -> dict[str, Any]:
     }
 
 
-def _agent_record(agent: Agent) -> dict[str, Any]:
+def _agent_record(agent: Agent) -> AgentPackageForm:
     return {
         "version": agent.version,
         "architecture": plain(agent.architecture),
@@ -161,7 +182,7 @@ def _agent_record(agent: Agent) -> dict[str, Any]:
     }
 
 
-def choice_record(choice: Choice) -> dict[str, Any]:
+def choice_record(choice: Choice) -> DriverForm:
     """Return which package of a driver was chosen, and what was passed over, as plain data."""
     package = choice.package
     return {
@@ -174,7 +195,7 @@ def choice_record(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _package_record(package: DriverPackage) -> dict[str, Any]:
+def _package_record(package: DriverPackage) -> PackageForm:
     return {
         "inf": package.inf_name,
         "provider": package.provider,

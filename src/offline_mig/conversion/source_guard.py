@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offline_mig.errors import VerificationError
@@ -12,11 +12,14 @@ from offline_mig.errors import VerificationError
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A source file: size in bytes, modification time in ns, and the SHA-256 when asked for."""
+    """A source file: size in bytes, modification time in ns, and the SHA-256 when asked for.
+
+    ``modified`` is None where nothing is to be told of times.
+    """
 
     path: Path
     size: int
-    modified: int
+    modified: int | None
     sha256: str | None = None
 
 
@@ -43,6 +46,11 @@ def require_unchanged(before: Sequence[FileState], *, checksum: bool) -> None:
                 f"The source file {old.path} changed while it was converted.",
                 "Make sure that the guest is powered off and nothing writes to it, then try again.",
             )
+
+
+def without_times(states: Sequence[FileState]) -> tuple[FileState, ...]:
+    """Return states that are the same for a copy of the source."""
+    return tuple(replace(state, modified=None) for state in states)
 
 
 def file_sha256(path: Path) -> str:

@@ -32,6 +32,7 @@ from offline_mig.guest.ntfs import VolumeKind
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
 from offline_mig.guest.sandbox import Confinement, open_bytes, sandboxed, why_not
 from offline_mig.guest.space_guard import filled_up
+from offline_mig.guest.stopped_clock import stopped_clock
 from offline_mig.guest.syscall_filter import parser_filter
 from offline_mig.guest.volume_messages import as_number, as_text, number, text
 from offline_mig.processes import Running
@@ -101,11 +102,13 @@ def mounted_volume(
     size: int,
     volume: VolumeToMount,
     access: Access,
+    moment: int | None = None,
 ) -> Iterator[ConfinedVolume]:
     """Have a worker open the volume behind an NBD connection for a ``with`` block.
 
     When the block ends well, the volume is written out and closed; otherwise the worker is
-    killed. Raises GuestRefusedError, HostNotReadyError, OutputRefusedError, ToolFailedError.
+    killed. ``moment`` is what it takes for the time, see ``stopped_clock``. Raises
+    GuestRefusedError, HostNotReadyError, OutputRefusedError, ToolFailedError.
     """
     mine, its = socket.socketpair()
     system_calls = open_bytes(parser_filter())
@@ -116,7 +119,8 @@ def mounted_volume(
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         descriptors = (code, its.fileno(), connection.fileno(), system_calls)
         numbers = [str(value) for value in (*descriptors, size)]
-        command = [_python(), "-I", "-S", "-c", _START, *numbers]
+        clock = [] if moment is None else stopped_clock(moment)
+        command = [*clock, _python(), "-I", "-S", "-c", _START, *numbers]
         command += [volume.kind, access]
         confinement = Confinement(memory=_MEMORY, readable=_interpreter())
         with sandboxed(command, confinement, pass_fds=descriptors) as program:

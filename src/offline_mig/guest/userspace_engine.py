@@ -41,10 +41,17 @@ from offline_mig.processes import require_program
 
 
 class UserspaceEngine:
-    """Opens disks with confined programs on this host, without an appliance."""
+    """Opens disks with confined programs on this host, without an appliance.
+
+    ``moment``, in seconds since 1970, is what files that are written are stamped with; the time of
+    the clock by default.
+    """
 
     name = "userspace"
     quick = True
+
+    def __init__(self, moment: int | None = None) -> None:
+        self._moment = moment
 
     @contextmanager
     def open(self, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Iterator[UserspaceDisks]:
@@ -58,7 +65,7 @@ class UserspaceEngine:
                 export = daemon.open_disk(disk, writable=writable)
                 connection, size = connections.enter_context(daemon.connection(export))
                 devices.append(BlockDevice(connection.fileno(), size))
-            yield UserspaceDisks(daemon, devices, disks)
+            yield UserspaceDisks(daemon, devices, disks, self._moment)
             if writable:
                 _flush(devices, disks[0].path.parent)
 
@@ -69,11 +76,16 @@ class UserspaceDisks:
     notes: tuple[str, ...] = ()
 
     def __init__(
-        self, daemon: StorageDaemon, devices: list[BlockDevice], disks: tuple[OpenedDisk, ...]
+        self,
+        daemon: StorageDaemon,
+        devices: list[BlockDevice],
+        disks: tuple[OpenedDisk, ...],
+        moment: int | None,
     ) -> None:
         self._daemon = daemon
         self._devices = devices
         self._disks = disks
+        self._moment = moment
 
     def size(self, disk: int) -> int:
         """Return a disk's virtual size in bytes."""
@@ -98,7 +110,7 @@ class UserspaceDisks:
         export = self._daemon.open_partition(disk, partition, writable=writable)
         with (
             self._daemon.connection(export) as (connection, size),
-            mounted_volume(connection, size, volume, access) as files,
+            mounted_volume(connection, size, volume, access, self._moment) as files,
         ):
             yield files
 

@@ -19,6 +19,7 @@ from offline_mig.surgery.changes import (
 )
 from offline_mig.surgery.hive_files import load_hive
 from offline_mig.surgery.plan import Plan
+from offline_mig.windows.base_block import stamped
 from offline_mig.windows.hive import Hive, HiveName
 
 #: Bytes that must stay free on the system volume: Windows itself needs room to boot.
@@ -41,13 +42,19 @@ class Journal:
 
 
 def apply_plan(
-    plan: Plan, volume: GuestFilesystem, hive_files: Mapping[HiveName, str], scratch: Path
+    plan: Plan,
+    volume: GuestFilesystem,
+    hive_files: Mapping[HiveName, str],
+    scratch: Path,
+    moment: int | None = None,
 ) -> Journal:
     """Apply ``plan`` to a volume mounted writable and return the journal.
 
     ``hive_files`` says where the hives lie in the volume; they are edited as copies in the folder
     ``scratch`` and written back whole, after all files, so that no driver is registered whose
-    file could not be written. Raises GuestRefusedError when the volume is too full.
+    file could not be written. ``moment``, in seconds since 1970, is when they were written by what
+    they say themselves; the time of the clock if it is None. Raises GuestRefusedError when the
+    volume is too full.
     """
     free = volume.free_space()
     if plan.added_bytes + _SPARE_SPACE > free:
@@ -67,7 +74,7 @@ def apply_plan(
         for change in plan
         if not isinstance(change, WriteFile)
     ]
-    _write_back(guest, touched, hive_files, scratch)
+    _write_back(guest, touched, hive_files, scratch, moment)
     return Journal(tuple(entries))
 
 
@@ -109,10 +116,13 @@ def _write_back(
     touched: Collection[HiveName],
     hive_files: Mapping[HiveName, str],
     scratch: Path,
+    moment: int | None,
 ) -> None:
     for name in sorted(touched):
         edited = scratch / f"{name}.edited"
         guest.hives[name].commit(edited)
+        if moment is not None:
+            edited.write_bytes(stamped(edited.read_bytes(), moment))
         # A hive that hivex cannot read again must not replace the guest's.
         Hive(edited, name).require_readable()
         guest.files.write(hive_files[name], edited.read_bytes())

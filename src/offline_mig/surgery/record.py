@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 from offline_mig.guest.filesystem import HIBERFIL
 from offline_mig.surgery.changes import (
@@ -27,11 +27,19 @@ from offline_mig.surgery.changes import (
 )
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.plan import Plan, PlanBlock
+from offline_mig.surgery.record_form import (
+    BeforeForm,
+    BlockForm,
+    ChangeForm,
+    EntryForm,
+    TreeForm,
+    ValueForm,
+)
 from offline_mig.windows.hive import KeyTree
 from offline_mig.windows.registry import RegistryType, RegistryValue
 
 
-def plan_record(plan: Plan) -> list[dict[str, Any]]:
+def plan_record(plan: Plan) -> list[BlockForm]:
     """Return a plan as plain data: blocks with their changes, file contents by their hash."""
     return [
         {"title": block.title, "changes": [change_record(change) for change in block.changes]}
@@ -39,13 +47,13 @@ def plan_record(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def change_record(change: Change | WrittenFile) -> dict[str, Any]:
+def change_record(change: Change | WrittenFile) -> ChangeForm:
     """Return a change as plain data."""
     match change:
         case SetValue():
             return {
                 "change": "set-value",
-                "hive": change.hive.value,
+                "hive": change.hive,
                 "key": change.key,
                 "name": change.name,
                 "value": value_record(change.value),
@@ -54,14 +62,14 @@ def change_record(change: Change | WrittenFile) -> dict[str, Any]:
         case CreateKey() | DeleteKey():
             return {
                 "change": "create-key" if isinstance(change, CreateKey) else "delete-key",
-                "hive": change.hive.value,
+                "hive": change.hive,
                 "key": change.key,
                 "reason": change.reason,
             }
         case ReplayLogs():
             return {
                 "change": "replay-logs",
-                "hive": change.hive.value,
+                "hive": change.hive,
                 "path": change.path,
                 "source": change.source,
                 "growth": change.growth,
@@ -71,7 +79,7 @@ def change_record(change: Change | WrittenFile) -> dict[str, Any]:
             return {
                 "change": "discard-session",
                 "path": HIBERFIL,
-                "session": change.session.value,
+                "session": change.session,
                 "reason": change.reason,
             }
         case WriteFile():
@@ -87,7 +95,7 @@ def change_record(change: Change | WrittenFile) -> dict[str, Any]:
             }
 
 
-def journal_record(journal: Journal) -> list[dict[str, Any]]:
+def journal_record(journal: Journal) -> list[EntryForm]:
     """Return a journal as plain data, old file contents in base64: all that undoing needs.
 
     Old hives are packed (zlib) as well.
@@ -95,12 +103,14 @@ def journal_record(journal: Journal) -> list[dict[str, Any]]:
     return [entry_record(entry.change, entry.before) for entry in journal.entries]
 
 
-def entry_record(change: Change | WrittenFile, before: Before | None) -> dict[str, Any]:
+def entry_record(change: Change | WrittenFile, before: Before | None) -> EntryForm:
     """Return a change and what was there before it as plain data."""
-    return {**change_record(change), "before": None if before is None else _before_record(before)}
+    record = {**change_record(change), "before": None if before is None else _before_record(before)}
+    # Which kinds of the two belong together, the changes themselves see to.
+    return cast(EntryForm, record)
 
 
-def value_record(value: RegistryValue | None) -> dict[str, Any] | None:
+def value_record(value: RegistryValue | None) -> ValueForm | None:
     """Return a registry value as plain data: its type, its bytes, and a readable form."""
     if value is None:
         return None
@@ -109,7 +119,7 @@ def value_record(value: RegistryValue | None) -> dict[str, Any] | None:
     return {"type": kind, "hex": value.data.hex(), "shown": str(value)}
 
 
-def _before_record(before: Before) -> dict[str, Any]:
+def _before_record(before: Before) -> BeforeForm:
     match before:
         case ValueBefore():
             return {"value": value_record(before.value), "created_key": before.created_key}
@@ -129,7 +139,7 @@ def _before_record(before: Before) -> dict[str, Any]:
             return {"zlib": base64.b64encode(packed).decode("ascii")}
 
 
-def _tree_record(tree: KeyTree) -> dict[str, Any]:
+def _tree_record(tree: KeyTree) -> TreeForm:
     return {
         "name": tree.name,
         "values": {name: value_record(value) for name, value in tree.values.items()},

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Literal, TypeAlias
 
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
@@ -26,10 +26,11 @@ from offline_mig.surgery.changes import (
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.page_delta import PageDelta, difference, restored
 from offline_mig.surgery.record import entry_record
+from offline_mig.surgery.record_form import EditedHiveForm, JournalForm
 from offline_mig.windows.hive import HiveName
 
 #: Changes when the file's form does.
-SCHEMA = "offline-mig/journal/1"
+SCHEMA: Literal["offline-mig/journal/1"] = "offline-mig/journal/1"
 
 
 StoredChange: TypeAlias = RegistryChange | ReplayLogs | WrittenFile | DiscardSession
@@ -124,7 +125,7 @@ def stored_entries(journal: Journal) -> tuple[StoredEntry, ...]:
 def journal_json(journal: StoredJournal) -> str:
     """Return a journal as the text of its file."""
     image = journal.image
-    record = {
+    record: JournalForm = {
         "schema": SCHEMA,
         "identity": journal.identity,
         "created": journal.created,
@@ -140,14 +141,14 @@ def journal_json(journal: StoredJournal) -> str:
                 "serial": image.volume_serial,
             },
         },
-        "hives": {name.value: _hive_record(hive) for name, hive in journal.hives.items()},
+        "hives": {name: _hive_record(hive) for name, hive in journal.hives.items()},
         "changes": [entry_record(entry.change, entry.before) for entry in journal.entries],
     }
     # Names in a guest may hold halves of surrogate pairs, which UTF-8 has no bytes for.
     return json.dumps(record, indent=1, ensure_ascii=True) + "\n"
 
 
-def _hive_record(hive: EditedHive) -> dict[str, Any]:
+def _hive_record(hive: EditedHive) -> EditedHiveForm:
     return {
         "path": hive.path,
         "before": {"size": hive.before.size, "sha256": hive.before.sha256},

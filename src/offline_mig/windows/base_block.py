@@ -23,6 +23,8 @@ _CHECKSUM_SPAN = 508
 #: hive bins data size, clustering factor, file name.
 _FIELDS = struct.Struct("<4sIIQIIIIIII64s")
 _FLAGS_AT = 144
+#: From 1601 to 1970 (Microsoft, "Converting a time_t value to a FILETIME").
+_SECONDS_TO_1970 = 11_644_473_600
 #: Hive versions: NT 4 writes 1.2 and 1.3, Windows 2000 and later 1.3 to 1.6.
 _KNOWN_MINOR_VERSIONS = range(2, 7)
 
@@ -88,6 +90,19 @@ def written_cleanly(
         (flags,) = struct.unpack_from("<I", hive, _FLAGS_AT)
         struct.pack_into("<I", hive, _FLAGS_AT, flags & ~1 | int(locked))
     struct.pack_into("<I", hive, _CHECKSUM_SPAN, base_block_checksum(hive))
+
+
+def stamped(hive: bytes, moment: int) -> bytes:
+    """Return a hive as one that was last written at ``moment``, in seconds since 1970."""
+    stamped_hive = bytearray(hive)
+    struct.pack_into("<Q", stamped_hive, 12, filetime(moment))
+    struct.pack_into("<I", stamped_hive, _CHECKSUM_SPAN, base_block_checksum(stamped_hive))
+    return bytes(stamped_hive)
+
+
+def filetime(moment: int) -> int:
+    """Return seconds since 1970 as Windows counts, in 100 ns since 1601."""
+    return (moment + _SECONDS_TO_1970) * 10_000_000
 
 
 def check_base_block(name: str, data: bytes) -> None:
