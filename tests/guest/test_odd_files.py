@@ -45,23 +45,31 @@ def reparse(tag: int, data: bytes) -> bytes:
     return struct.pack("<IHH", tag, len(data), 0) + data
 
 
-def set_reparse_point(image: Path, path: str, data: bytes) -> None:
-    """What libguestfs cannot set, since its attributes are texts."""
+def efs_info() -> bytes:
+    """The header of $EFS (layout.h, EFS_ATTR_HEADER), without anybody's key."""
+    return struct.pack("<4I48x3I", 76, 0, 2, 2, 0, 0, 0)
+
+
+def set_attribute(setter: str, image: Path, path: str, data: bytes) -> None:
+    """What libguestfs cannot set, since its attributes are texts; ``setter`` is libntfs-3g's."""
     library = load_library()
     library.ntfs_mount.restype = ctypes.c_void_p
     library.ntfs_mount.argtypes = (ctypes.c_char_p, ctypes.c_ulong)
     library.ntfs_pathname_to_inode.restype = ctypes.c_void_p
     library.ntfs_pathname_to_inode.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
-    library.ntfs_set_ntfs_reparse_data.argtypes = (
-        ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int
-    )  # fmt: skip
+    function = getattr(library, setter)
+    function.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
     volume = library.ntfs_mount(os.fsencode(image), 0)
     assert volume
     inode = library.ntfs_pathname_to_inode(volume, None, path.encode())
     assert inode
-    assert library.ntfs_set_ntfs_reparse_data(inode, data, len(data), 0) == 0
+    assert function(inode, data, len(data), 0) == 0
     assert library.ntfs_inode_close(inode) == 0
     assert library.ntfs_umount(volume, 0) == 0
+
+
+def set_reparse_point(image: Path, path: str, data: bytes) -> None:
+    set_attribute("ntfs_set_ntfs_reparse_data", image, path, data)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,8 @@ def odd_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
         appliance.ln_s("Real", "/Link")
         appliance.ln_s("Real/below/file", "/FileLink")
         appliance.touch("/compressed.exe")
+        # The last two bytes say how much of what is before them is padding (efs.c).
+        appliance.write("/encrypted.sys", bytes(range(256)) * 2 + b"\0\0")
         appliance.mkfifo(0o644, "/pipe")
         appliance.touch("/huge.sys")
         appliance.truncate_size("/huge.sys", 400 * _MIB)
@@ -88,6 +98,7 @@ def odd_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # WOF_EXTERNAL_INFO and FILE_PROVIDER_EXTERNAL_INFO: compressed with XPRESS4K.
     wof = reparse(_WOF, struct.pack("<IIII", 1, 2, 1, 0))
     set_reparse_point(image, "/compressed.exe", wof)
+    set_attribute("ntfs_set_efs_info", image, "/encrypted.sys", efs_info())
     return image
 
 
@@ -123,6 +134,15 @@ REFUSED: dict[str, Callable[[GuestFilesystem], object]] = {
     "read-compressed": lambda files: files.read("/compressed.exe"),
     "read-part-of-compressed": lambda files: files.read_part("/compressed.exe", 0, 8),
     "write-compressed": lambda files: files.write("/compressed.exe", b"x"),
+    "read-encrypted": lambda files: files.read("/encrypted.sys"),
+    "read-part-of-encrypted": lambda files: files.read_part("/encrypted.sys", 0, 8),
+    "write-encrypted": lambda files: files.write("/encrypted.sys", b"x"),
+}
+
+
+REASONS = {
+    "compressed": "it is compressed by Windows",
+    "encrypted": "it is encrypted by Windows (EFS)",
 }
 
 
@@ -131,11 +151,13 @@ def test_nothing_is_followed(files: GuestFilesystem, name: str) -> None:
     with pytest.raises(UnreadableFileError) as refused:
         REFUSED[name](files)
     assert refused.value.exit_code == GuestRefusedError.exit_code
-    reason = "it is compressed by Windows" if "compressed" in name else "it is a link"
+    reason = REASONS.get(name.rpartition("-")[2], "it is a link")
     assert reason in refused.value.message
     assert [entry.name for entry in files.list_directory("/Real")] == ["below"]
     assert [entry.name for entry in files.list_directory("/Real/below")] == ["file"]
     assert files.read("/Real/below/file") == b"mine"
+    sizes = {entry.name: entry.size for entry in files.list_directory("/")}
+    assert sizes["encrypted.sys"] == 512
 
 
 def test_odd_files_are_there_but_no_directories(files: GuestFilesystem) -> None:

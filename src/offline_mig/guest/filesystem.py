@@ -13,6 +13,8 @@ HIBERFIL = "/hiberfil.sys"
 #: Bytes that ``read`` returns at most unless told otherwise. The largest drivers, those of
 #: graphics cards, have about 50 MiB; storage and network drivers have some hundred KiB.
 READ_LIMIT = 64 * 1024 * 1024
+#: What is said of a file that only its owner's key opens.
+ENCRYPTED = "it is encrypted by Windows (EFS)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class GuestFilesystem(Protocol):
     No link is followed, neither out of the volume nor inside it: what a guest says of its
     ``System32\drivers`` must not decide which of its other folders is written to, and Windows has
     links nowhere on the paths that are used here. Neither is anything read that is no plain file:
-    compressed by CompactOS, kept elsewhere, or a pipe of Interix. Whatever meets such a thing
-    raises UnreadableFileError.
+    compressed by CompactOS, encrypted, kept elsewhere, or a pipe of Interix. Whatever meets such a
+    thing raises UnreadableFileError.
     """
 
     def resolve(self, path: str) -> str | None:

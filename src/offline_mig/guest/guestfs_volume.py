@@ -10,6 +10,7 @@ from typing import Any
 
 from offline_mig.errors import ToolFailedError
 from offline_mig.guest.filesystem import (
+    ENCRYPTED,
     READ_LIMIT,
     DirectoryEntry,
     create_one_by_one,
@@ -25,6 +26,8 @@ from offline_mig.guest.secured_archive import (
 
 #: libguestfs messages are limited to 4 MiB; larger files go through a temporary file.
 _MESSAGE_LIMIT = 2 * 1024 * 1024
+#: What EACCES is in words.
+_DENIED = "Permission denied"
 
 
 class GuestfsFilesystem:
@@ -112,7 +115,7 @@ class GuestfsFilesystem:
         # Not by download or read_file: without KVM each takes 0.1 s however small the file is.
         parts: list[bytes] = []
         left = size
-        with failing(f"read {path}"):
+        with _failing_content("read", path):
             while left > 0:
                 part = bytes(self._handle.pread(existing, min(left, _MESSAGE_LIMIT), size - left))
                 if not part:
@@ -124,7 +127,7 @@ class GuestfsFilesystem:
     def read_part(self, path: str, offset: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``offset``."""
         existing, _ = self._file(path)
-        with failing(f"read {path}"):
+        with _failing_content("read", path):
             return bytes(self._handle.pread(existing, min(size, _MESSAGE_LIMIT), offset))
 
     def write(self, path: str, data: bytes) -> None:
@@ -137,7 +140,7 @@ class GuestfsFilesystem:
             if self._secured:
                 self.create((), {path: data})
                 return
-        with failing(f"write {path}"):
+        with _failing_content("write", path):
             if len(data) <= _MESSAGE_LIMIT:
                 self._handle.write(target, data)
                 return
@@ -289,6 +292,19 @@ def failing(action: str) -> Iterator[None]:
             f"libguestfs could not {action}: {first_line(error)}",
             "Nothing was published. Run with LIBGUESTFS_DEBUG=1 to see what happened.",
         ) from error
+
+
+@contextmanager
+def _failing_content(action: str, path: str) -> Iterator[None]:
+    """Do as ``failing`` where the content of a file is concerned, which may be encrypted."""
+    try:
+        with failing(f"{action} {path}"):
+            yield
+    except ToolFailedError as error:
+        # Everything is allowed to root in there; it is what ntfs-3g says of encrypted data.
+        if _DENIED in error.message:
+            raise not_plain(path, ENCRYPTED) from error
+        raise
 
 
 def first_line(error: Exception) -> str:

@@ -35,6 +35,7 @@ _RECORD_NUMBER = (1 << 48) - 1
 #: Attribute type $DATA (layout.h).
 _DATA = 0x80
 _SYSTEM, _DIRECTORY, _ARCHIVE, _REPARSE_POINT, _COMPRESSED = 0x4, 0x10, 0x20, 0x400, 0x800
+_ENCRYPTED = 0x4000
 #: What a system file begins with that is a symbolic link of Interix (layout.h, INTX_SYMBOLIC_LINK).
 _INTERIX_LINK = b"IntxLNK\1"
 _LINK = "it is a link, which is not followed"
@@ -254,6 +255,8 @@ class NtfsVolume:
                 if inode.reparse_tag & _NAME_SURROGATE:
                     return _LINK
                 return "it is compressed by Windows (CompactOS) or its content is kept elsewhere"
+            if flags & _ENCRYPTED and not flags & _DIRECTORY:
+                return "it is encrypted by Windows (EFS)"
             if flags & _SYSTEM and not flags & _DIRECTORY:
                 with Content(self, inode) as content:
                     if content.read(0, len(_INTERIX_LINK)) == _INTERIX_LINK:

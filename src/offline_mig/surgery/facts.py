@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offline_mig.errors import GuestRefusedError, ToolFailedError
+from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.surgery.hibernation import read_hiberfil
 from offline_mig.surgery.hive_files import HiveReplay, load_hive, replay_note
@@ -186,7 +186,7 @@ def _architecture(
         )
     try:
         return pe_architecture(volume.read_part(kernel, 0, _PE_HEAD)), ()
-    except (UnreadableFileError, ToolFailedError) as error:
+    except UnreadableFileError as error:
         # CompactOS compresses it, but never the hives, which are written to all the time.
         value = system.value(
             rf"{control_set}\Control\Session Manager\Environment", "PROCESSOR_ARCHITECTURE"
