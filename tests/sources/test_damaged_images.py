@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.source_images import KINDS, MakeVmdk, qemu_img, same_content
+from fixtures.source_images import KINDS, SMALL_SIZE, MakeVmdk, qemu_img, same_content
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.sources.disk_image import examine_disk_image, open_disk_image
 
@@ -156,6 +156,32 @@ def test_a_disk_that_was_not_closed_is_noted(make_vmdk: MakeVmdk) -> None:
     path = make_vmdk("monolithicSparse")
     patched(path, 72, "<B", 1)
     assert "did not close disk.vmdk properly" in examine_disk_image(path).notes[0]
+
+
+@pytest.mark.parametrize("kind", ["streamOptimized", "monolithicSparse"])
+def test_a_wrong_size_in_the_header(make_vmdk: MakeVmdk, kind: str) -> None:
+    """qemu goes by the header: what it leaves out would be missing without a word."""
+    path = make_vmdk(kind)
+    capacity = SMALL_SIZE // 512
+    # Whole grains, as some programs round up to; the descriptor has the guest's size.
+    patched(path, 12, "<Q", -(-capacity // 128) * 128)
+    assert open_disk_image(path).virtual_size == -(-capacity // 128) * 65536
+    patched(path, 12, "<Q", capacity - 128)
+    with pytest.raises(SourceUnreadableError, match=f"but its descriptor says {capacity}:"):
+        open_disk_image(path)
+    patched(path, 12, "<Q", 0)
+    with pytest.raises(SourceUnreadableError, match="states a size of 0"):
+        open_disk_image(path)
+
+
+def test_what_qemu_cannot_open_is_told_although_it_looks_sound(make_vmdk: MakeVmdk) -> None:
+    path = make_vmdk("monolithicFlat")
+    # qemu wants a line with the CID even of a disk without a parent.
+    path.write_text(
+        path.read_text().replace("\nCID=", "\n#D=", 1).replace("parentCID", "parentDIC")
+    )
+    with pytest.raises(SourceUnreadableError, match="looks sound, but qemu-img cannot open it"):
+        open_disk_image(path)
 
 
 def add_line(path: Path, line: str) -> None:

@@ -113,6 +113,57 @@ def test_a_parent_that_changed_is_refused(make_vmdk: MakeVmdk) -> None:
         open_disk_image(snapshot)
 
 
+def forget_content_id(path: Path) -> None:
+    path.write_text(path.read_text().replace("\nCID=", "\nCID=0\n#was ", 1))
+
+
+def flat_snapshot(base: Path, name: str) -> Path:
+    """Put a snapshot on ``base`` whose descriptor is a file of its own."""
+    options = ["-o", "subformat=twoGbMaxExtentSparse", "-b", base.name, "-F", "vmdk"]
+    qemu_img("create", "-f", "vmdk", *options, name, cwd=base.parent)
+    return base.with_name(name)
+
+
+def test_every_broken_link_of_a_chain_is_named(make_vmdk: MakeVmdk) -> None:
+    disk = make_vmdk("monolithicFlat")
+    first = flat_snapshot(disk, "disk-000001.vmdk")
+    second = flat_snapshot(first, "disk-000002.vmdk")
+    third = flat_snapshot(second, "disk-000003.vmdk")
+    open_disk_image(third)
+    forget_content_id(second)
+    forget_content_id(disk)
+    with pytest.raises(SourceUnreadableError) as caught:
+        open_disk_image(third)
+    message = caught.value.message
+    chain = "disk-000003.vmdk -> disk-000002.vmdk -> disk-000001.vmdk -> disk.vmdk is broken"
+    assert chain in message
+    assert message.count("with the content id") == 2
+    assert f"{third} is based on {second}" in message
+    assert f"{first} is based on {disk}" in message
+    # What is missing altogether comes on top; nobody knows what lay below it.
+    first.unlink()
+    with pytest.raises(SourceUnreadableError) as caught:
+        open_disk_image(third)
+    message = caught.value.message
+    assert "disk-000003.vmdk -> disk-000002.vmdk -> disk-000001.vmdk is broken" in message
+    assert f"{third} is based on {second} with the content id" in message
+    assert f"{first} does not exist" in message
+    assert "disk-000002.vmdk is based on it: copy it" in caught.value.remedy
+
+
+def test_a_damaged_link_does_not_hide_a_broken_one(make_vmdk: MakeVmdk) -> None:
+    disk = make_vmdk("monolithicFlat")
+    first = flat_snapshot(disk, "disk-000001.vmdk")
+    second = flat_snapshot(first, "disk-000002.vmdk")
+    forget_content_id(first)
+    disk.with_name("disk-flat.vmdk").unlink()
+    with pytest.raises(SourceUnreadableError) as caught:
+        open_disk_image(second)
+    assert f"{second} is based on {first} with the content id" in caught.value.message
+    assert "Besides: " in caught.value.message
+    assert "disk-flat.vmdk" in caught.value.message
+
+
 def test_a_snapshot_that_does_not_name_its_parent_is_refused(make_vmdk: MakeVmdk) -> None:
     path = make_vmdk("monolithicFlat")
     path.write_text(path.read_text().replace("parentCID=ffffffff", "parentCID=12345678"))

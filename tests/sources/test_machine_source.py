@@ -198,6 +198,48 @@ def test_suspended_machines_are_refused(vmx: Path) -> None:
         read_machine(vmx)
 
 
+def test_a_suspended_machine_without_its_memory_is_noted(vmx: Path) -> None:
+    vmx.write_text(VMX + 'checkpoint.vmState = "box-1234.vmss"\n')
+    assert "suspended, in box-1234.vmss, which is not there" in read_machine(vmx).notes[0]
+
+
+VMSD = """.encoding = "UTF-8"
+snapshot.lastUID = "7"
+snapshot.numSnapshots = "2"
+snapshot.current = "7"
+snapshot0.uid = "3"
+snapshot0.displayName = "before update"
+snapshot0.numDisks = "1"
+snapshot0.disk0.fileName = "disk.vmdk"
+snapshot0.disk0.node = "scsi0:0"
+snapshot1.uid = "7"
+snapshot1.parent = "3"
+snapshot1.displayName = "|1B[31mred"
+"""
+
+
+def test_snapshots_are_noted_and_which_disk_is_current(vmx: Path) -> None:
+    vmx.with_suffix(".vmsd").write_text(VMSD)
+    top = vmx.with_name("disk-000001.vmdk")
+    qemu_img("create", "-f", "vmdk", "-b", "disk.vmdk", "-F", "vmdk", top.name, cwd=vmx.parent)
+    notes = read_machine(vmx).notes
+    assert "has 2 snapshots by box.vmsd (before update, [31mred)" in notes[0]
+    # The VMX file names the disk of a snapshot: an old copy of it, perhaps.
+    assert "disk-000001.vmdk is based on disk.vmdk: what was changed after" in notes[1]
+    vmx.write_text(VMX.replace("disk.vmdk", top.name))
+    current = read_machine(vmx)
+    assert current.disks[0].image.path == top
+    assert not any("was changed after" in note for note in current.notes)
+    # Given alone, the disk of a snapshot is told as such, too.
+    assert any("is based on disk.vmdk" in n for n in read_machine(top.with_name("disk.vmdk")).notes)
+
+
+@pytest.mark.parametrize("text", ["", "garbage", 'snapshot.numSnapshots = "many"', "\0" * 100])
+def test_a_list_of_snapshots_that_says_nothing_is_none(vmx: Path, text: str) -> None:
+    vmx.with_suffix(".vmsd").write_text(text)
+    assert read_machine(vmx).notes == ()
+
+
 @pytest.mark.parametrize("locked", ["box.vmx", "disk.vmdk", "disk-flat.vmdk"])
 def test_running_machines_are_refused(vmx: Path, locked: str) -> None:
     lock = vmx.with_name(f"{locked}.lck")

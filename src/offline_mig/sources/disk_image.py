@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline_mig.errors import OfflineMigError, SourceUnreadableError
+from offline_mig.errors import OfflineMigError, SourceUnreadableError, ToolFailedError
+from offline_mig.images import qemu_img
 from offline_mig.images.image_lock import refuse_in_use
 from offline_mig.machine import DiskFormat, DiskImage, Window
 from offline_mig.sources.file_access import shown, stat_regular_file, unreadable
@@ -78,6 +79,7 @@ def examine_disk_image(
         top.virtual_size,
         temporary=written_descriptors(layers),
     )
+    _ask_qemu(start, image)
     return ExaminedImage(image, tuple(notes))
 
 
@@ -105,6 +107,28 @@ def examine_member(
         DiskImage(path, layer.format, layer.kind, (path,), layer.virtual_size, window, member),
         layer.notes,
     )
+
+
+def _ask_qemu(given: Path, image: DiskImage) -> None:
+    """Take qemu-img's opinion on a VMDK, which must be the one found here.
+
+    Raises SourceUnreadableError where it cannot open the disk or sees another size.
+    """
+    if image.format is not DiskFormat.VMDK:
+        return
+    try:
+        size = qemu_img.info(image.path, image.format).virtual_size
+    except ToolFailedError as error:
+        raise SourceUnreadableError(
+            f"{shown(given)} looks sound, but qemu-img cannot open it: {error.message}",
+            "Copy the disk again from where it came from, or make a full clone of it in VMware.",
+        ) from error
+    if size != image.virtual_size:
+        raise SourceUnreadableError(
+            f"{shown(given)} has {image.virtual_size} bytes by its descriptor and headers, but "
+            f"qemu-img reads {size}.",
+            "Make a full clone of the disk in VMware and give that.",
+        )
 
 
 def refuse_locked(path: Path) -> None:

@@ -47,6 +47,17 @@ def read_vmx_machine(
     return _machine(source, path.stem, hardware, options, scratch)
 
 
+def _lost_state_notes(hardware: VmxHardware) -> tuple[str, ...]:
+    """Return a note for a machine that is suspended, its memory being nowhere to be found."""
+    if hardware.suspended_state is None:
+        return ()
+    note = (
+        f"The VMX file says that the machine is suspended, in {shown(hardware.suspended_state)}, "
+        "which is not there: what was in its memory is lost, and its file systems may be dirty."
+    )
+    return (note,)
+
+
 def _machine(
     source: Path,
     stem: str,
@@ -55,7 +66,7 @@ def _machine(
     scratch: Path | None,
 ) -> Machine:
     disks: list[Disk] = []
-    notes = [*hardware.notes, *snapshot_notes(source)]
+    notes = [*hardware.notes, *_lost_state_notes(hardware), *snapshot_notes(source)]
     all_found = _find_disks(source, hardware, options)
     _refuse_shared_files(source, all_found)
     for found in all_found:
