@@ -8,6 +8,7 @@ comes next finds the results in place (earlier_result.py).
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 import uuid
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from offline_mig import __version__
 from offline_mig.batch.guest_process import carry_out
 from offline_mig.batch.orders import Order, Progressed, Result, Tell, order_of
+from offline_mig.conversion.workspace import output_refused
 from offline_mig.errors import HostNotReadyError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 RESOURCE = "guest"
 #: Seconds to wait for a scheduler, and between two looks at who is there.
 _TIMEOUT, _PACE = 15, 5
+_PROGRESSED = "progressed"
 _START_WORKERS = "Start some: dask worker {} --nthreads 2"
 
 #: On a worker: what ends the guests of a batch there, by the batch.
@@ -42,7 +45,8 @@ def _carry_out_there(order: Mapping[str, Any], batch: str) -> Result:
     worker = get_worker()
 
     def tell(progressed: Progressed) -> None:
-        worker.log_event(batch, asdict(progressed))
+        # Dask adds to the outermost table.
+        worker.log_event(batch, {_PROGRESSED: asdict(progressed)})
 
     return carry_out(order_of(order), tell, _stops.setdefault(batch, threading.Event()))
 
@@ -51,8 +55,8 @@ def _abandon_there(batch: str) -> None:
     _stops.setdefault(batch, threading.Event()).set()
 
 
-def _version_there(output: str) -> tuple[str, bool]:
-    return __version__, Path(output).is_dir()
+def _version_there(probe: str) -> tuple[str, bool]:
+    return __version__, Path(probe).exists()
 
 
 class ClusterCrew:
@@ -86,7 +90,7 @@ class ClusterCrew:
         self._client.run(_abandon_there, self._batch, on_error="ignore")
 
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        progressed = Progressed(**event[1])
+        progressed = Progressed(**event[1][_PROGRESSED])
         self._tells[progressed.name](progressed)
 
     def _resources(self) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def cluster_crew(address: str, most: int | None, output: Path) -> Iterator[Clust
             "Give its address as 'dask scheduler' prints it, such as tcp://head:8786.",
         ) from error
     with client:
-        _require_workers(client, address, output)
+        _require_workers(client, address, output.absolute())
         crew = ClusterCrew(client, most)
         try:
             yield crew
@@ -127,7 +131,12 @@ def cluster_crew(address: str, most: int | None, output: Path) -> Iterator[Clust
 
 
 def _require_workers(client: Client, address: str, output: Path) -> None:
-    told = client.run(_version_there, str(output), on_error="return")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".offline-mig-", dir=output) as probe:
+            told = client.run(_version_there, probe.name, on_error="return")
+    except OSError as error:
+        raise output_refused(error, output) from error
     if not told:
         raise HostNotReadyError(
             f"The scheduler {address} has no workers.", _START_WORKERS.format(address)

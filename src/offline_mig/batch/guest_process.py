@@ -41,6 +41,8 @@ def carry_out(order: Order, tell: Tell, stop: threading.Event) -> Result:
     try:
         run(command, on_output=hear, environment=environment, stop=stop, grace=_GRACE)
     except ProgramFailedError as error:
+        if ended:
+            return ended[0]
         if stop.is_set():
             return _abandoned()
         how = f"by signal {-error.code}" if error.code < 0 else f"with exit code {error.code}"

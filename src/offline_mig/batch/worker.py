@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from offline_mig.conversion.convert import convert
 from offline_mig.conversion.engines import choose_engine
 from offline_mig.conversion.named_options import named_engine, named_options
 from offline_mig.conversion.report import report_json
-from offline_mig.conversion.workspace import WorkspaceBusyError
+from offline_mig.conversion.workspace import WorkspaceBusyError, recover_workspace
 from offline_mig.errors import OfflineMigError
 from offline_mig.interruption import Terminated, interruptions
 from offline_mig.scratch import own_scratch
@@ -95,6 +96,13 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
             engine = choose_engine(named_engine(order.given), options.moment)
             report = json.loads(report_json(convert(source, options, engine, teller).report))
             break
+        except Terminated:
+            # It may have arrived in the middle of tidying up, with the results in place.
+            recover_workspace(options.output, order.name)
+            report = earlier_result(source, options)
+            if report is None:
+                raise
+            break
         except WorkspaceBusyError:
             # A worker that was taken for dead may be at it yet, and will end one way or another.
             if not waiting:
@@ -120,6 +128,8 @@ _TASKS: dict[Task, Callable[[Order, _Teller], dict[str, Any]]] = {
 
 
 def _carry_out(order: Order, teller: _Teller) -> Result:
+    # Before, nothing was begun and it may end the process; after, what became of it is to be told.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with interruptions(), own_scratch():
             return Result(End.DONE, found=_TASKS[order.task](order, teller))

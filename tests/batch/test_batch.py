@@ -1,0 +1,271 @@
+"""Batches of whole guests: what is converted, what is not and why, and what is left of a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from fixtures import catalogue
+from fixtures.conversion_run import COMMAND, offline_mig, private_mounts
+from fixtures.guests import GuestSpec
+from fixtures.interruption import descendants, require_nothing_runs
+from fixtures.many_guests import BROKEN, add_broken_guests, add_sound_guests
+from fixtures.result import tree_state
+from offline_mig.batch.journal import read_batch
+from offline_mig.batch.record import BatchRecord, GuestState
+
+pytestmark = pytest.mark.conversion
+
+Exports = Callable[[int], Path]
+
+
+def command(exports: Path, drivers: Path, output: Path, *more: str | Path) -> list[str]:
+    engine = ("--allow-unsigned", "--engine", "userspace", "-j", "2")
+    return list(map(str, ("batch", exports, "--drivers", drivers, "-o", output, *engine, *more)))
+
+
+def left(output: Path) -> BatchRecord:
+    found = read_batch(output)
+    assert found is not None
+    return found
+
+
+def require_whole(output: Path, names: set[str]) -> None:
+    """See that the output folder holds the results of these guests, sound, and nothing else."""
+    batch = left(output)
+    assert {g.name for g in batch.guests if g.state is GuestState.CONVERTED} == names
+    expected = {"batch"}
+    for guest in batch.guests:
+        if guest.state is not GuestState.CONVERTED:
+            assert guest.results == ()
+            continue
+        disk = output / f"{guest.name}.qcow2"
+        assert set(guest.results) == {disk.name, f"{guest.name}.xml", f"{guest.name}.report.json"}
+        assert guest.report == f"{guest.name}.report.json"
+        assert guest.written == disk.stat().st_blocks * 512
+        subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", disk], check=True)
+        report = json.loads((output / guest.report).read_text())
+        assert report["source"]["machine"]["source"] == str(guest.source)
+        assert report["published"] == list(guest.results)
+        assert dict(guest.seconds) == report["seconds"]
+        expected |= set(guest.results)
+    assert {path.name for path in output.iterdir()} == expected
+    logs = {f"{guest.name}.log" for guest in batch.guests}
+    assert {path.name for path in (output / "batch").iterdir()} == logs | {"journal.jsonl"}
+
+
+def test_forty_guests_of_which_ten_are_broken(
+    base_image: Callable[[GuestSpec], Path], drivers_dir: Path, tmp_path: Path, userspace: None
+) -> None:
+    base_image(catalogue.XP)
+    exports, output = tmp_path / "exports", tmp_path / "out"
+    sound: set[str] = set()
+    kinds = ((catalogue.XP, 20), (catalogue.WINDOWS_7, 5), (catalogue.WINDOWS_10, 5))
+    for spec, count in kinds:
+        names = [f"{spec.kind.value}-{number}" for number in range(count)]
+        add_sound_guests(exports, spec, names)
+        sound |= set(names)
+    add_broken_guests(exports)
+    before = tree_state(exports)
+
+    looked = offline_mig(
+        "preflight", exports, "--drivers", drivers_dir, "--allow-unsigned", "-j", "2", "--json"
+    )
+    assert looked.returncode == 13, looked.stderr
+    run = offline_mig(*command(exports, drivers_dir, output, "--json"))
+    assert run.returncode == 13, run.stderr
+    assert tree_state(exports) == before
+    assert "Traceback" not in run.stderr
+
+    require_whole(output, sound)
+    failed = {g.name: g for g in left(output).guests if g.state is GuestState.FAILED}
+    assert set(failed) == set(BROKEN)
+    rows = {row["name"]: row for row in json.loads(looked.stdout)["machines"]}
+    assert set(rows) == sound | set(BROKEN)
+    for name, broken in BROKEN.items():
+        guest, row = failed[name], rows[name]
+        assert guest.exit_code == row["exit_code"] == broken.exit_code, guest.message
+        assert broken.reason in guest.message
+        assert guest.remedy
+        assert guest.log is not None
+        assert guest.message in (output / guest.log).read_text()
+        # What is said beforehand is what happens.
+        assert (row["readiness"], row["message"]) == ("blocked", guest.message)
+    for name in sound:
+        assert rows[name]["readiness"] in ("ready", "ready with notes"), name
+        assert rows[name]["needed"] > (output / f"{name}.qcow2").stat().st_blocks * 512
+
+    events = [json.loads(line) for line in run.stdout.splitlines()]
+    assert events[0]["event"] == "begun"
+    assert events[0]["waiting"] == 40
+    assert events[-1] == {
+        "event": "ended", "exit_code": 13, "interrupted": False, "waiting": 0, "started": 0,
+        "converted": 30, "failed": 10, "abandoned": 0,
+    }  # fmt: skip
+    ended = [e["name"] for e in events if e["event"] == "guest" and e["ended"] is not None]
+    assert sorted(ended) == sorted(sound | set(BROKEN))
+
+
+@contextmanager
+def started(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it starts in the background ignore Ctrl-C, the tests perhaps too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def published(output: Path) -> dict[str, tuple[int, int]]:
+    """Return what tells each finished result from one that was made anew."""
+    names = {path.name.removesuffix(".report.json") for path in output.glob("*.report.json")}
+    states = {path.name: path.stat() for path in output.iterdir() if path.is_file()}
+    return {
+        name: (state.st_ino, state.st_mtime_ns)
+        for name, state in states.items()
+        if name.split(".")[0] in names
+    }
+
+
+def test_killed_at_twenty_random_moments_and_resumed(
+    exports: Exports, drivers_dir: Path, tmp_path: Path
+) -> None:
+    folder, output = exports(16), tmp_path / "out"
+    before = tree_state(folder)
+    chance = random.Random(8)
+    done: dict[str, tuple[int, int]] = {}
+    for number in range(20):
+        resume = ["--resume"] if number else []
+        with started(command(folder, drivers_dir, output, *resume)) as process:
+            time.sleep(chance.uniform(0.3, 2.5))
+            # Mostly the batch itself, else any of the processes that it started.
+            below = descendants(process.pid)
+            victim = chance.choice(below) if below and number % 4 == 3 else process.pid
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+            if victim != process.pid:
+                time.sleep(chance.uniform(0, 1))
+        require_nothing_runs(tmp_path)
+        if output.exists():
+            now = published(output)
+            assert {name: now.get(name) for name in done} == done, "a guest was converted again"
+            done = now
+    run = offline_mig(*command(folder, drivers_dir, output, "--resume"))
+    assert run.returncode == 0, run.stderr
+    now = published(output)
+    assert {name: now[name] for name in done} == done
+    require_whole(output, {f"xp-{number:02}" for number in range(16)})
+    assert tree_state(folder) == before
+    again = offline_mig(*command(folder, drivers_dir, output, "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert published(output) == now
+
+
+def test_a_process_that_dies_is_tried_once_more(
+    exports: Exports, drivers_dir: Path, tmp_path: Path
+) -> None:
+    folder, output = exports(3), tmp_path / "out"
+    with started(command(folder, drivers_dir, output)) as process:
+        deadline = time.monotonic() + 30
+        while not (workers := descendants(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(workers[0], signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "once more, after: The process at work on it ended by signal 9." in errors
+    require_whole(output, {"xp-00", "xp-01", "xp-02"})
+    assert sorted(guest.attempts for guest in left(output).guests) == [1, 1, 2]
+
+
+def wait_for(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            return
+    pytest.fail(f"it ended without a word of {words!r}")
+
+
+def test_ctrl_c_finishes_what_is_at_work(
+    exports: Exports, drivers_dir: Path, tmp_path: Path
+) -> None:
+    folder, output = exports(8), tmp_path / "out"
+    with started(command(folder, drivers_dir, output)) as process:
+        wait_for(process, "converted in")
+        process.send_signal(signal.SIGINT)
+        wait_for(process, "Finishing the guests at work")
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    batch = left(output)
+    done = {guest.name for guest in batch.guests if guest.state is GuestState.CONVERTED}
+    assert 0 < len(done) < 8
+    assert batch.count(GuestState.WAITING) == 8 - len(done)
+    run = offline_mig(*command(folder, drivers_dir, output, "--resume"))
+    assert run.returncode == 0, run.stderr
+    require_whole(output, {f"xp-{number:02}" for number in range(8)})
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_abandoned_at_once(
+    signals: tuple[signal.Signals, ...], exports: Exports, drivers_dir: Path, tmp_path: Path
+) -> None:
+    folder, output = exports(6), tmp_path / "out"
+    with started(command(folder, drivers_dir, output)) as process:
+        wait_for(process, "converted in")
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.1)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Abandoning" in errors
+    require_nothing_runs(tmp_path)
+    batch = left(output)
+    assert batch.count(GuestState.STARTED) == 0
+    done = {guest.name for guest in batch.guests if guest.state is GuestState.CONVERTED}
+    assert {path.name for path in output.iterdir() if path.name.startswith(".")} == set()
+    assert {path.stem for path in output.glob("*.qcow2")} == done
+
+
+def test_disk_full_in_the_middle(exports: Exports, drivers_dir: Path, tmp_path: Path) -> None:
+    """With room for two of four: those are converted, and the others once there is more room."""
+    folder, output = exports(4), tmp_path / "out"
+    output.mkdir()
+    batch = " ".join([*COMMAND, *command(folder, drivers_dir, output)])
+    script = f"""
+        mount -t tmpfs -o size=148m none {output} || exit 99
+        {batch} >{tmp_path}/first 2>&1; echo $?
+        head -c 200m /dev/zero >{output}/filler 2>/dev/null
+        {batch} --resume >{tmp_path}/second 2>&1; echo $?
+        rm {output}/filler
+        mount -o remount,size=400m {output}
+        {batch} --resume >{tmp_path}/third 2>&1; echo $?
+        cp -r {output} {tmp_path}/kept
+    """
+    run = subprocess.run(
+        [*private_mounts(), "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    first, second, third = ((tmp_path / name).read_text() for name in ("first", "second", "third"))
+    assert run.stdout.split() == ["13", "8", "0"], (run.stderr, first, second, third)
+    assert "is too full" in first
+    assert "2 converted, 2 failed" in first
+    assert f"The disk with {output} is full" in second
+    assert "4 converted" in third
+    kept = left(tmp_path / "kept")
+    # Those that were through were not touched again.
+    assert sorted(guest.attempts for guest in kept.guests) == [1, 1, 1, 1]
