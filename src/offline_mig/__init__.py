@@ -60,8 +60,12 @@ if TYPE_CHECKING:
     from offline_mig.machine import Firmware as Firmware
     from offline_mig.sources.options import SourceOptions as SourceOptions
     from offline_mig.summary.summary import Summary as Summary
+    from offline_mig.targets.devices import Attachment as Attachment
+    from offline_mig.targets.devices import AttachmentKind as AttachmentKind
     from offline_mig.targets.devices import DiskBus as DiskBus
+    from offline_mig.targets.devices import Graphics as Graphics
     from offline_mig.targets.devices import MachineType as MachineType
+    from offline_mig.targets.devices import VideoModel as VideoModel
     from offline_mig.targets.options import TargetKind as TargetKind
     from offline_mig.targets.options import TargetOptions as TargetOptions
 
@@ -100,7 +104,7 @@ _PLACES = {
     "machine": "DiskFormat Firmware",
     "sources.options": "SourceOptions",
     "summary.summary": "Summary",
-    "targets.devices": "DiskBus MachineType",
+    "targets.devices": "Attachment AttachmentKind DiskBus Graphics MachineType VideoModel",
     "targets.options": "TargetKind TargetOptions",
 }
 __all__ = [name for names in _PLACES.values() for name in names.split()]

@@ -42,9 +42,13 @@ CHOSEN: dict[str, Any] = {
     "engine": "userspace",
     "machine": "pc",
     "bus": "virtio-scsi",
-    "network": "lan",
-    "bridge": "br0",
+    "cpu": "EPYC-Rome",
+    "network": ["bridge=br0", "network=lan"],
+    "network-map": ["VM Network=network=lan"],
+    "graphics": "vnc",
+    "video": "virtio",
     "resolution": "1280x1024",
+    "tpm": True,
 }
 
 

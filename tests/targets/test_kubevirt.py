@@ -15,7 +15,7 @@ import yaml
 from hypothesis import assume, given, settings
 
 from fixtures.golden_files import golden_stems, require_golden
-from fixtures.target_machines import SAMPLES, XP, Sample, machine
+from fixtures.target_machines import BRIDGE, SAMPLES, XP, Sample, machine
 from fixtures.target_strategies import samples
 from offline_mig.errors import NoDriverError, OutputRefusedError
 from offline_mig.machine import DiskFormat, Firmware, Nic
@@ -171,7 +171,7 @@ def test_one_card_only_is_on_the_network_of_the_pods() -> None:
         {"name": "net1", "multus": {"networkName": "default"}},
     ]
     assert "DHCP" in limits(sample) and 'NetworkAttachmentDefinition "default"' in limits(sample)
-    bridged = replace(sample, options=TargetOptions(bridge="br0"))
+    bridged = replace(sample, options=TargetOptions(networks=(BRIDGE,)))
     assert all("multus" in network for network in machine_of(bridged)["networks"])
     assert "DHCP" not in limits(bridged)
 

@@ -23,6 +23,7 @@ from fixtures.target_machines import SAMPLES, XP, Sample, machine, target_disk
 from fixtures.target_strategies import samples
 from offline_mig.errors import OutputRefusedError
 from offline_mig.machine import DiskFormat
+from offline_mig.targets.devices import VideoModel
 from offline_mig.targets.hardware import DiskBus, TargetDisk, TargetOptions
 from offline_mig.targets.libvirt import domain_xml, osinfo_id
 from offline_mig.windows.version import Architecture, WindowsVersion
@@ -81,7 +82,12 @@ def test_libvirts_qemu_driver_makes_a_command_of_it(name: str, qemu_driver: Qemu
     assert ("hv-stimer=on" in arguments) == (target.windows.nt >= (6, 0))
     assert ("base=localtime" in arguments) == target.local_time
     assert ("smm=on" in arguments) == target.secure_boot
-    assert f'"vgamem_mb":{target.video.framebuffer // 1024}' in arguments
+    if target.video.model is VideoModel.VIRTIO:
+        assert '"driver":"virtio-vga"' in arguments
+    else:
+        assert f'"vgamem_mb":{target.video.framebuffer // 1024}' in arguments
+    assert ('"driver":"tpm-crb"' in arguments) == target.tpm
+    assert all(f'"serial":"{disk.serial}"' in arguments for disk in target.disks)
     for disk in target.disks:
         assert f'"bootindex":{disk.boot_order}' in arguments
 

@@ -17,6 +17,7 @@ from fixtures.target_machines import SAMPLES, Sample, target_disk
 from fixtures.target_strategies import samples
 from offline_mig.errors import OutputRefusedError
 from offline_mig.machine import DiskFormat
+from offline_mig.targets.devices import Attachment, AttachmentKind
 from offline_mig.targets.hardware import DiskBus, TargetDisk, TargetOptions
 from offline_mig.targets.limits import target_limits
 from offline_mig.targets.options import TargetKind
@@ -109,6 +110,11 @@ def test_checker_accepts_published_configurations(shared_data: Path) -> None:
         "net0: virtio=01:00:00:00:00:00",
         "vga: qxl,memory=2",
         "memory: 512M",
+        "memory: 15",
+        "cpu: Skylake-Server-noTSX",
+        "net0: virtio,bridge=a b",
+        "efidisk0: local:1,efitype=4m,pre-enrolled-keys=yes",
+        "tpmstate0: local:1,version=2.0",
         "boot: order=scsi0",
         "name: a_b",
         "bios: uefi",
@@ -244,7 +250,8 @@ def test_path_that_the_syntax_cannot_hold_is_refused(path: str) -> None:
 
 
 def test_bridge_that_is_no_name_is_refused() -> None:
-    sample = replace(SAMPLES["2022-bios"], options=TargetOptions(bridge="br0,tag=1"))
+    odd = Attachment(AttachmentKind.BRIDGE, "br0,tag=1")
+    sample = replace(SAMPLES["2022-bios"], options=TargetOptions(networks=(odd,)))
     with pytest.raises(OutputRefusedError, match="bridge"):
         proxmox_conf(sample.plan())
 

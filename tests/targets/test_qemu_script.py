@@ -18,6 +18,7 @@ from fixtures.target_machines import NT5_DRIVERS, SAMPLES, Sample, machine, targ
 from fixtures.target_strategies import samples
 from offline_mig.errors import OutputRefusedError
 from offline_mig.machine import Bus, DiskFormat, Drive, Nic
+from offline_mig.targets.devices import VideoModel
 from offline_mig.targets.hardware import DiskBus, MachineType, TargetDisk, TargetOptions
 from offline_mig.targets.qemu import qemu_script
 from offline_mig.targets.qemu_slots import virtio_slots
@@ -95,6 +96,18 @@ def test_machine_has_the_devices_that_were_planned(
     assert ("cfi.pflash01" in tree) == (name == "11-uefi-secure-boot")
     assert len(threads) == target.processors.count
     assert not list(tmp_path.glob("guest.*")), "The folder of the sockets is removed."
+
+
+@needs_qemu
+def test_card_and_processor_are_those_asked_for(tmp_path: Path) -> None:
+    options = TargetOptions(processor="Westmere", video=VideoModel.VIRTIO)
+    target = replace(SAMPLES["10-bios"], options=options).plan()
+    with started(write_script(target, tmp_path)) as qemu:
+        tree = qemu.monitor("info qtree")
+        (processor, *_) = qemu.ask("query-cpus-fast")
+        kind = qemu.ask("qom-get", path=processor["qom-path"], property="type")
+    assert kind == "Westmere-x86_64-cpu"
+    assert "dev: virtio-vga" in tree
 
 
 @needs_qemu

@@ -10,6 +10,8 @@ import pytest
 
 from fixtures.target_machines import (
     AMD64,
+    BRIDGE,
+    LAN,
     NT5_DRIVERS,
     SAMPLES,
     SERVER_2003,
@@ -17,6 +19,7 @@ from fixtures.target_machines import (
     VISTA,
     WINDOWS_7,
     WINDOWS_10,
+    WINDOWS_11,
     X86,
     XP,
     Sample,
@@ -25,7 +28,14 @@ from fixtures.target_machines import (
 )
 from offline_mig.errors import NoDriverError
 from offline_mig.machine import Bus, DiskFormat, Drive, Firmware, Nic
-from offline_mig.targets.devices import NicModel, SoundModel, UsbController
+from offline_mig.targets.devices import (
+    Attachment,
+    AttachmentKind,
+    NicModel,
+    SoundModel,
+    UsbController,
+    VideoModel,
+)
 from offline_mig.targets.hardware import (
     ENLIGHTENMENTS,
     DiskBus,
@@ -36,8 +46,9 @@ from offline_mig.targets.hardware import (
     TargetMachine,
     TargetOptions,
 )
+from offline_mig.targets.network import parse_attachment, parse_mapping
+from offline_mig.targets.processors import parse_model
 from offline_mig.targets.storage import device_name
-from offline_mig.targets.video import VideoModel
 from offline_mig.windows.version import WindowsVersion
 
 WINDOWS_8 = WindowsVersion(6, 2, 9200, X86)
@@ -164,15 +175,46 @@ def test_screen_before_vista_without_qxl_is_one_that_windows_knows(graphics: Gra
 
 def test_cards_keep_their_addresses_and_take_the_network_asked_for() -> None:
     nics = (Nic(0, mac="00:0c:29:aa:bb:cc", network="VM Network"), Nic(1), Nic(2, mac="01:00:5e:1"))
-    target = plan(options=TargetOptions(network="lan"), nics=nics)
+    target = plan(options=TargetOptions(networks=(LAN,)), nics=nics)
     assert [nic.mac for nic in target.nics] == ["00:0c:29:aa:bb:cc", None, None]
-    assert {(nic.network, nic.bridge, nic.model) for nic in target.nics} == {
-        ("lan", None, NicModel.VIRTIO)
-    }
+    assert {(nic.attachment, nic.model) for nic in target.nics} == {(LAN, NicModel.VIRTIO)}
     assert has_note(target, 'from "VM Network" to the network "lan"')
     assert has_note(target, 'unusable MAC address "01:00:5e:1"')
-    bridged = plan(options=TargetOptions(bridge="br0"), nics=nics)
-    assert {nic.bridge for nic in bridged.nics} == {"br0"}
+    assert [nic.attachment.name for nic in plan(nics=nics).nics] == ["default"] * 3
+
+
+def test_cards_are_plugged_in_by_the_sources_network_or_in_order() -> None:
+    nics = (Nic(0, network="Office"), Nic(1, network="office"), Nic(2), Nic(3), Nic(4))
+    dmz = Attachment(AttachmentKind.BRIDGE, "dmz")
+    options = TargetOptions(networks=(BRIDGE, LAN), network_map=(("OFFICE", dmz), ("gone", dmz)))
+    target = plan(options=options, nics=nics)
+    assert [nic.attachment for nic in target.nics] == [dmz, dmz, BRIDGE, LAN, LAN]
+    assert has_note(target, 'No network card of the source is on "gone"')
+    alone = plan(options=TargetOptions(networks=(BRIDGE, LAN)), nics=nics[:1])
+    assert has_note(alone, 'No network card is left for the network "lan"')
+    assert not has_note(plan(nics=()), "No network card")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("VM Network=bridge=br0", ("VM Network", BRIDGE)),
+        ("a=b=network=lan", ("a=b", LAN)),
+        ("bridge=network=lan", ("bridge", LAN)),
+    ],
+)
+def test_networks_of_the_source_are_told_from_those_of_the_target(
+    text: str, expected: tuple[str, Attachment]
+) -> None:
+    assert parse_mapping(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "br0", "network=", "Bridge=br0", "a=b"])
+def test_what_names_no_network_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="network=NAME"):
+        parse_attachment(text)
+    with pytest.raises(ValueError, match="SOURCE"):
+        parse_mapping(text)
 
 
 def test_boot_disk_comes_first_and_the_others_keep_their_order() -> None:
@@ -204,8 +246,18 @@ def test_device_names_differ() -> None:
 def test_serial_number_is_cut_where_qemu_would_cut_it(bus: DiskBus, length: int) -> None:
     disks = (target_disk("a", serial="x" * 50), target_disk("b", serial="ok"), target_disk("c"))
     target = plan(options=TargetOptions(disk_bus=bus), disks=disks)
-    assert [disk.serial for disk in target.disks] == ["x" * length, "ok", None]
+    assert [disk.serial for disk in target.disks[:2]] == ["x" * length, "ok"]
     assert sum("serial number" in note for note in target.notes) == 1
+
+
+def test_every_disk_has_a_serial_number_of_its_own_and_keeps_it() -> None:
+    disks = (target_disk("a", serial="1"), target_disk("b", serial="1"), target_disk("c"))
+    serials = [disk.serial for disk in plan(disks=disks).disks]
+    assert serials[0] == "1"
+    assert len(set(serials)) == 3
+    assert all(0 < len(serial) <= 20 for serial in serials)
+    assert serials == [disk.serial for disk in plan(disks=disks).disks]
+    assert not set(serials[1:]) & {disk.serial for disk in plan(disks=disks, name="other").disks}
 
 
 def test_relative_disk_path_is_a_mistake() -> None:
@@ -321,7 +373,59 @@ def test_a_screen_beyond_the_video_memory_is_told() -> None:
     assert not told(3840, 2160)
 
 
-def test_windows_11_alone_has_a_tpm_and_under_uefi_only() -> None:
-    assert {name for name, sample in SAMPLES.items() if sample.plan().tpm} == {
-        "11-uefi-secure-boot"
-    }
+@pytest.mark.parametrize(
+    ("windows", "source", "wish", "tpm", "words"),
+    [
+        (WINDOWS_11, UEFI | {"tpm": True}, None, True, "new and empty"),
+        (WINDOWS_11, UEFI, None, False, "--tpm"),
+        (WINDOWS_11, UEFI, True, True, "new and empty"),
+        (WINDOWS_11, UEFI | {"tpm": True}, False, False, "--tpm"),
+        (WINDOWS_11, {"tpm": True}, None, False, "left out"),
+        (WINDOWS_7, UEFI | {"tpm": True}, None, False, "left out"),
+        (SERVER_2022, UEFI | {"tpm": True}, None, True, "new and empty"),
+        (SERVER_2022, UEFI, None, False, ""),
+    ],
+)
+def test_tpm_is_the_sources_or_as_wished(
+    windows: WindowsVersion, source: dict[str, Any], wish: bool | None, tpm: bool, words: str
+) -> None:
+    target = plan(windows, TargetOptions(tpm=wish), **source)
+    assert target.tpm is tpm
+    assert has_note(target, "TPM") is bool(words)
+    assert has_note(target, words)
+
+
+def test_secure_boot_that_would_stop_windows_is_switched_off() -> None:
+    source = UEFI | {"secure_boot": True}
+    target = plan(drivers=DriversInPlace(secure_boot=False), **source)
+    assert target.firmware is Firmware.UEFI and not target.secure_boot
+    assert has_note(target, "Secure Boot was switched off")
+
+
+@pytest.mark.parametrize(
+    ("windows", "video", "drivers", "words"),
+    [
+        (WINDOWS_10, VideoModel.VIRTIO, DriversInPlace(), "virtio-gpu over SPICE"),
+        (WINDOWS_10, VideoModel.VIRTIO, DriversInPlace(gpu=False), "no driver for it"),
+        (WINDOWS_10, VideoModel.VGA, DriversInPlace(), "standard VGA over SPICE"),
+        (XP, VideoModel.QXL, DriversInPlace(video=False), "16 colours"),
+        (XP, VideoModel.VGA, NT5_DRIVERS, "16 colours"),
+    ],
+)
+def test_card_that_was_asked_for_is_given_and_its_price_told(
+    windows: WindowsVersion, video: VideoModel, drivers: DriversInPlace, words: str
+) -> None:
+    target = plan(windows, TargetOptions(video=video), drivers)
+    assert target.video.model is video
+    assert has_note(target, words)
+
+
+@pytest.mark.parametrize("name", ["host-model", "host-passthrough", "Skylake-Server-IBRS", "486"])
+def test_processor_is_the_one_asked_for(name: str) -> None:
+    assert plan(options=TargetOptions(processor=parse_model(name))).processor == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a,b", "a b", "x" * 65])
+def test_what_is_no_name_of_a_processor_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="processor"):
+        parse_model(name)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_mig.targets.video import VideoModel, plan_video, video_memory
+from offline_mig.targets.devices import VideoModel
+from offline_mig.targets.video import plan_video, video_memory
 
 sides = st.integers(1, 20000)
 
@@ -46,7 +47,7 @@ def test_video_memory_holds_three_framebuffers_and_less_than_a_mebibyte_more(
 
 @given(sides, sides)
 def test_qxl_card_obeys_qemu(width: int, height: int) -> None:
-    card = plan_video((width, height), qxl=True)
+    card = plan_video((width, height), VideoModel.QXL)
     assert card.model is VideoModel.QXL
     assert card.framebuffer & (card.framebuffer - 1) == 0
     assert 16 * 1024 <= card.framebuffer <= 256 * 1024
@@ -64,10 +65,11 @@ def test_qxl_card_obeys_qemu(width: int, height: int) -> None:
     ],
 )
 def test_cards_for_common_screens(resolution: tuple[int, int], framebuffer: int, ram: int) -> None:
-    card = plan_video(resolution, qxl=True)
+    card = plan_video(resolution, VideoModel.QXL)
     assert (card.framebuffer, card.ram, card.vram) == (framebuffer, ram, 65536)
 
 
-def test_vga_card_has_a_framebuffer_only() -> None:
-    card = plan_video((1920, 1080), qxl=False)
-    assert (card.model, card.framebuffer, card.ram, card.vram) == (VideoModel.VGA, 32768, 0, 0)
+@pytest.mark.parametrize("model", [VideoModel.VGA, VideoModel.VIRTIO])
+def test_other_cards_have_a_framebuffer_only(model: VideoModel) -> None:
+    card = plan_video((1920, 1080), model)
+    assert (card.model, card.framebuffer, card.ram, card.vram) == (model, 32768, 0, 0)

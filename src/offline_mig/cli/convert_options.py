@@ -7,22 +7,22 @@ from typing import Any, TypeVar
 
 import click
 
-from offline_mig.cli.parameters import DISCARD_HIBERNATION, ENGINE, PATH, SYSTEM_PARTITION
+from offline_mig.cli.parameters import (
+    DISCARD_HIBERNATION,
+    ENGINE,
+    PATH,
+    SYSTEM_PARTITION,
+    checked,
+)
 from offline_mig.cli.source_parameters import FILE_OPTIONS, HARDWARE_OPTIONS
 from offline_mig.conversion.named_options import resolution
 from offline_mig.machine import DiskFormat
-from offline_mig.targets.devices import DiskBus, MachineType
+from offline_mig.targets.devices import DiskBus, Graphics, MachineType, VideoModel
+from offline_mig.targets.network import parse_attachment, parse_mapping
 from offline_mig.targets.options import TargetKind
+from offline_mig.targets.processors import HOST_MODEL, parse_model
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _check_resolution(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        resolution(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    return value
 
 
 #: Each is known by the same name in a plan file, see conversion/named_options.py.
@@ -100,19 +100,56 @@ _OPTIONS = (
         show_default=True,
         help="What the disks hang on.",
     ),
-    click.option("--network", default="default", show_default=True, help="libvirt network."),
     click.option(
-        "--bridge",
-        help="Bridge of the host, instead of a libvirt network; on KubeVirt a "
-        "NetworkAttachmentDefinition.",
+        "--cpu",
+        callback=checked(parse_model),
+        metavar="MODEL",
+        default=HOST_MODEL,
+        show_default=True,
+        help="The processor: host-model, host-passthrough or a model by its name.",
+    ),
+    click.option(
+        "--network",
+        callback=checked(parse_attachment),
+        metavar="network=NAME|bridge=NAME",
+        multiple=True,
+        help="What the network cards are on: a libvirt network or a bridge of the host (on "
+        "KubeVirt a NetworkAttachmentDefinition). Given several times, the first is for the first "
+        "card and so on; the last is for the rest. [default: network=default]",
+    ),
+    click.option(
+        "--network-map",
+        callback=checked(parse_mapping),
+        metavar="SOURCE=network=NAME|SOURCE=bridge=NAME",
+        multiple=True,
+        help="What the network cards are on that the source has on its network SOURCE; goes "
+        "before --network, and may be given several times.",
+    ),
+    click.option(
+        "--graphics",
+        type=click.Choice([kind.value for kind in Graphics]),
+        default=Graphics.SPICE.value,
+        show_default=True,
+        help="How the screen is reached.",
+    ),
+    click.option(
+        "--video",
+        type=click.Choice([VideoModel.QXL.value, VideoModel.VIRTIO.value, VideoModel.VGA.value]),
+        help="Video card. [default: QXL with SPICE and its driver, else what Windows itself "
+        "drives]",
     ),
     click.option(
         "--resolution",
         metavar="WIDTHxHEIGHT",
         default="1920x1080",
         show_default=True,
-        callback=_check_resolution,
+        callback=checked(resolution),
         help="Largest screen, for the video memory.",
+    ),
+    click.option(
+        "--tpm/--no-tpm",
+        default=None,
+        help="An empty TPM 2.0. [default: if the source had one and Windows can use it]",
     ),
 )
 

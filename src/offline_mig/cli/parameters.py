@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,22 @@ class _PathType(click.Path):
         if value in ("", b""):
             self.fail("the name is empty.", param, ctx)
         return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+def checked(
+    parse: Callable[[str], Any],
+) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that refuses what cannot be read; the ValueError says what is wrong."""
+
+    def check(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+        try:
+            for text in (value,) if isinstance(value, str) else value or ():
+                parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+        return value
+
+    return check
 
 
 PATH = _PathType(path_type=Path)

@@ -13,6 +13,7 @@ from offline_mig.drivers.selection import (
     choose_package,
     no_driver_error,
 )
+from offline_mig.drivers.signing import secure_boot_problem, signing_problem
 from offline_mig.errors import GuestRefusedError
 from offline_mig.surgery.boot_driver import device_ids
 from offline_mig.surgery.conversion_plan import DriverSet
@@ -23,7 +24,8 @@ from offline_mig.windows.version import Architecture, WindowsVersion
 #: The block driver of VirtIO disks, without which nothing goes.
 _BLOCK = "viostor"
 _SCSI = "vioscsi"
-_DISPLAY = ("qxl", "qxldod")
+_QXL = ("qxl", "qxldod")
+_VIRTIO_GPU = "viogpudo"
 #: Device ids from 1041 on are those of VirtIO 1.0 ("modern") devices; 1042 is the block device.
 #: Windows XP is the first that virtio-win has drivers for.
 _FIRST_VIRTIO = (5, 1)
@@ -55,6 +57,7 @@ _WITHOUT_VIRTIO = ChosenDrivers(
         serial=False,
         rng=False,
         video=False,
+        gpu=False,
         modern=False,
     ),
     (),
@@ -68,19 +71,29 @@ def open_sources(paths: Sequence[Path]) -> tuple[DriverMedia, ...]:
 
 
 def choose_drivers(
-    media: Sequence[DriverMedia], windows: WindowsVersion, *, allow_unsigned: bool
+    media: Sequence[DriverMedia],
+    windows: WindowsVersion,
+    *,
+    allow_unsigned: bool,
+    virtio_gpu: bool = False,
 ) -> ChosenDrivers:
-    """Choose the drivers for ``windows``.
+    """Choose the drivers for ``windows``, of its screen QXL's or that of ``virtio_gpu``.
 
     Windows 2000 gets none. Raises NoDriverError when there is no block driver that ``windows``
     would load, and GuestRefusedError for a Windows on ARM.
     """
-    considered = consider_drivers(media, windows, allow_unsigned=allow_unsigned)
+    considered = consider_drivers(
+        media, windows, allow_unsigned=allow_unsigned, virtio_gpu=virtio_gpu
+    )
     return settle_drivers(considered, media, windows)
 
 
 def consider_drivers(
-    media: Sequence[DriverMedia], windows: WindowsVersion, *, allow_unsigned: bool
+    media: Sequence[DriverMedia],
+    windows: WindowsVersion,
+    *,
+    allow_unsigned: bool,
+    virtio_gpu: bool = False,
 ) -> tuple[Choice, ...]:
     """Look for each driver that ``windows`` may have, the block driver first, found or not.
 
@@ -97,7 +110,7 @@ def consider_drivers(
     return (
         choose_package(media, _BLOCK, windows, allow_unsigned=allow_unsigned),
         choose_package(media, _SCSI, windows, allow_unsigned=allow_unsigned),
-        *choose_optional(media, windows, allow_unsigned=allow_unsigned),
+        *choose_optional(media, windows, allow_unsigned=allow_unsigned, virtio_gpu=virtio_gpu),
     )
 
 
@@ -130,10 +143,12 @@ def settle_drivers(
             balloon="balloon" in placed,
             serial="vioserial" in placed,
             rng="viorng" in placed,
-            video=any(name in placed for name in _DISPLAY),
+            video=any(name in placed for name in _QXL),
+            gpu=_VIRTIO_GPU in placed,
             modern=any(
                 _MODERN_BLOCK in identity.upper() for identity in device_ids(boot[0].package)
             ),
+            secure_boot=all(_starts_with_secure_boot(driver, windows) for driver in boot),
         ),
         considered=choices,
         notes=tuple(notes),
@@ -165,14 +180,23 @@ def _absent(placed: dict[str, PlacedDriver], windows: WindowsVersion) -> list[st
         "vioserial": "guest agent and SPICE agent have no channel",
     }
     missing = [name for name in wanted if name not in placed]
-    display = any(name in placed for name in _DISPLAY)
+    display = any(name in placed for name in (*_QXL, _VIRTIO_GPU))
     notes = [f"No {name} for {windows.release} was found: {wanted[name]}." for name in missing]
     if not display:
         notes.append(
-            f"No QXL driver for {windows.release} was found: the display runs on Windows' own "
+            f"No driver for the screen of {windows.release} was found: it runs on Windows' own "
             "VGA driver."
         )
     return notes
+
+
+def _starts_with_secure_boot(driver: PlacedDriver, windows: WindowsVersion) -> bool:
+    signing = driver.package.signing
+    return (
+        signing is not None
+        and signing_problem(signing, windows) is None
+        and secure_boot_problem(signing, windows) is None
+    )
 
 
 def unusable(choices: Sequence[Choice]) -> list[str]:

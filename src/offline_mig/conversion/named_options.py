@@ -16,8 +16,10 @@ from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.reproducible import result_moment
 from offline_mig.machine import DiskFormat
 from offline_mig.sources.options import SourceOptions
-from offline_mig.targets.devices import DiskBus, MachineType
+from offline_mig.targets.devices import DiskBus, Graphics, MachineType, VideoModel
+from offline_mig.targets.network import parse_attachment, parse_mapping
 from offline_mig.targets.options import TargetKind, TargetOptions
+from offline_mig.targets.processors import parse_model
 from offline_mig.windows.short_name import parse_short_name
 
 
@@ -29,7 +31,8 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
     that is no time.
     """
     default = ConvertOptions(output, drivers=())
-    machine_type = given.get("machine")
+    machine_type, video = given.get("machine"), given.get("video")
+    networks = tuple(map(parse_attachment, given.get("network", ())))
     return ConvertOptions(
         output=output,
         drivers=tuple(map(Path, given.get("drivers", ()))),
@@ -49,8 +52,12 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
         target=TargetOptions(
             machine_type=None if machine_type is None else MachineType(machine_type),
             disk_bus=DiskBus(given.get("bus", default.target.disk_bus)),
-            network=given.get("network", default.target.network),
-            bridge=given.get("bridge"),
+            processor=parse_model(given.get("cpu", default.target.processor)),
+            networks=networks or default.target.networks,
+            network_map=tuple(map(parse_mapping, given.get("network-map", ()))),
+            graphics=Graphics(given.get("graphics", default.target.graphics)),
+            video=None if video is None else VideoModel(video),
+            tpm=given.get("tpm"),
             resolution=resolution(given["resolution"])
             if "resolution" in given
             else default.target.resolution,

@@ -23,6 +23,7 @@ from offline_mig.surgery.network_identity import (
     plan_network_identity,
 )
 from offline_mig.surgery.plan import PlanBlock
+from offline_mig.targets.devices import DEFAULT_NETWORK
 from offline_mig.targets.hardware import plan_chipset
 from offline_mig.targets.nic_places import nic_place
 from offline_mig.targets.options import TargetKind
@@ -215,11 +216,11 @@ def _notes_of_targets(
                 f"in other places than on {kind}: there Windows takes them for new ones. Convert "
                 f"with '--target {kind}' alone to have them kept there."
             )
-    pods = TargetKind.KUBEVIRT in options.targets and options.target.bridge is None
+    pods = TargetKind.KUBEVIRT in options.targets and options.target.networks[0] == DEFAULT_NETWORK
     if pods and any(not c.interface.settings.dhcp for c in connections):
         yield (
             "KubeVirt's pod network gives the guest its address by DHCP; the fixed addresses of "
-            "this guest do not work there. Choose a NetworkAttachmentDefinition with --bridge."
+            "this guest do not work there. Choose a NetworkAttachmentDefinition with --network."
         )
 
 

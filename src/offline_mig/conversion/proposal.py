@@ -27,6 +27,7 @@ from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan, PlanBlock
 from offline_mig.surgery.record import diff_lines
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.targets.devices import VideoModel
 
 #: What the new machine asks of the start that the old one did not: its firmware remembers no
 #: Windows, and its BIOS may count other heads. What else is wrong was wrong before.
@@ -65,7 +66,12 @@ def propose(
         examined_volume(disks, volume) as (system, facts),
         JoinedVolumes(system, disks, layout.tables, place, writable=False) as files,
     ):
-        drivers = choose_drivers(media, facts.version, allow_unsigned=options.allow_unsigned)
+        drivers = choose_drivers(
+            media,
+            facts.version,
+            allow_unsigned=options.allow_unsigned,
+            virtio_gpu=options.target.video is VideoModel.VIRTIO,
+        )
         found, cabinet_notes = take_from_cabinets(
             files, facts, missing_files(facts, drivers.drivers)
         )

@@ -8,8 +8,7 @@ from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.boot_facts import BootFacts, DriverFile
 from offline_mig.diagnosis.boot_service import image_of
 from offline_mig.diagnosis.disk_path import BUS_TYPES, services_on_the_path
-from offline_mig.drivers.signer import SignerClass, Signing
-from offline_mig.drivers.signing import judge_driver, signing_problem
+from offline_mig.drivers.signing import judge_driver, secure_boot_problem, signing_problem
 from offline_mig.errors import GuestRefusedError, ToolFailedError
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.facts import GuestFacts
@@ -20,9 +19,6 @@ _CATALOGUES = "System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
 #: Catalogues that are looked through at most, and bytes of one: the in-box ones have some MiB.
 _MOST_CATALOGUES = 2000
 _LARGEST_CATALOGUE = 1024 * 1024
-#: Windows 10 1607 (Microsoft, "Driver signing policy"): earlier ones take cross-signed drivers
-#: with Secure Boot as well.
-_FIRST_WITHOUT_CROSS_SIGNED = 14393
 
 
 def with_drivers(
@@ -91,9 +87,8 @@ def _read(
     if judged:
         signing = judge_driver(path.rpartition("/")[2].lower(), image, _catalogues(guest, volume))
         distrust = signing_problem(signing, guest.version, test_signing=test_signing) or ""
-        strict = secure_boot and guest.version.build >= _FIRST_WITHOUT_CROSS_SIGNED
-        if strict and not distrust and not _signed_by_microsoft(signing):
-            distrust = "Secure Boot is on, under which only Microsoft's signature counts"
+        if secure_boot and not distrust:
+            distrust = secure_boot_problem(signing, guest.version) or ""
     return DriverFile(
         where,
         architecture=pe_architecture(image),
@@ -101,15 +96,6 @@ def _read(
         version=pe_version(image),
         distrust=distrust,
     )
-
-
-def _signed_by_microsoft(signing: Signing) -> bool:
-    """Tell whether Microsoft signed a driver, which Windows 10 1607 and later insist on.
-
-    Microsoft, "Driver signing policy": with Secure Boot on, cross-signed drivers are refused.
-    """
-    classes = (signing.signer_class, *(signer_class for _, signer_class in signing.embedded))
-    return SignerClass.MICROSOFT in classes
 
 
 def _catalogues(guest: GuestFacts, volume: GuestFilesystem) -> Iterator[bytes]:

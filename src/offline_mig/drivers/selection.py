@@ -32,9 +32,8 @@ from offline_mig.errors import NoDriverError, SourceUnreadableError
 from offline_mig.windows.pe import pe_architecture, pe_imports
 from offline_mig.windows.version import WindowsVersion
 
-#: What a guest gets besides the driver of its boot disk. Not among them: vioprot (it binds to
-#: every adapter), viogpudo (it takes the console from QXL and VGA), qemufwcfg (fwcfg's rival for
-#: the same device), viofs (it wants WinFsp).
+#: What a guest gets besides the drivers of its disks and its screen. Not among them: vioprot (it
+#: binds to every adapter), qemufwcfg (fwcfg's rival for the same device), viofs (it wants WinFsp).
 _OPTIONAL = (
     "netkvm",
     "balloon",
@@ -210,7 +209,11 @@ def choose_package(
 
 
 def choose_optional(
-    media: Sequence[DriverMedia], windows: WindowsVersion, *, allow_unsigned: bool = True
+    media: Sequence[DriverMedia],
+    windows: WindowsVersion,
+    *,
+    allow_unsigned: bool = True,
+    virtio_gpu: bool = False,
 ) -> tuple[Choice, ...]:
     """Choose the drivers for ``windows`` besides those of disks.
 
@@ -218,13 +221,18 @@ def choose_optional(
     """
     return tuple(
         choose_package(media, driver, windows, allow_unsigned=allow_unsigned)
-        for driver in optional_drivers(windows)
+        for driver in optional_drivers(windows, virtio_gpu=virtio_gpu)
     )
 
 
-def optional_drivers(windows: WindowsVersion) -> tuple[str, ...]:
-    """Return the names of the drivers that ``windows`` may have besides those of disks."""
-    return (*_OPTIONAL, "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl")
+def optional_drivers(windows: WindowsVersion, *, virtio_gpu: bool = False) -> tuple[str, ...]:
+    """Return the names of the drivers that ``windows`` may have besides those of disks.
+
+    That of its screen is QXL's, with ``virtio_gpu`` viogpudo: both at once would quarrel, since
+    viogpudo takes QXL and standard VGA cards too.
+    """
+    qxl = "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl"
+    return (*_OPTIONAL, "viogpudo" if virtio_gpu else qxl)
 
 
 def no_driver_error(

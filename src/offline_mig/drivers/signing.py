@@ -23,6 +23,9 @@ _DIGESTS = ("sha1", "sha256")
 #: 3033929 for Windows 7 and 2008 R2; KB4474419 for these, Vista and 2008).
 _FIRST_SHA256 = (6, 2)
 _CHANGED = "{} is not what was signed"
+#: Windows 10 1607 (Microsoft, "Driver signing policy"): earlier ones take cross-signed drivers
+#: with Secure Boot as well.
+_FIRST_WITHOUT_CROSS_SIGNED = 14393
 
 
 def judge_signing(package: DriverPackage, roots: TrustRoots | None = None) -> Signing:
@@ -163,6 +166,20 @@ def signing_problem(
     if signing.signer_class is SignerClass.MICROSOFT and first >= (10, 0) > windows.nt:
         return "Microsoft signed it for Windows 10 and later only"
     return None
+
+
+def secure_boot_problem(signing: Signing, windows: WindowsVersion) -> str | None:
+    """Return why ``windows`` would refuse drivers under Secure Boot that it takes without it.
+
+    Microsoft, "Driver signing policy": from Windows 10 1607 on cross-signed drivers are refused
+    then.
+    """
+    if windows.build < _FIRST_WITHOUT_CROSS_SIGNED:
+        return None
+    classes = (signing.signer_class, *(signer_class for _, signer_class in signing.embedded))
+    if SignerClass.MICROSOFT in classes:
+        return None
+    return "Secure Boot is on, under which only Microsoft's signature counts"
 
 
 def signing_notes(signing: Signing, windows: WindowsVersion) -> tuple[str, ...]:

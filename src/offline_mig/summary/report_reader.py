@@ -136,7 +136,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     hardware = f"{_text(target['machine_type'])}, {int(target['memory'])} MiB, {count} vCPUs"
     yield "New machine", f"{hardware}, disks on {_text(target['disk_bus'])}"
     for nic in target["nics"]:
-        where = _text(nic["bridge"] or nic["network"])
+        where = _text(nic["attachment"]["name"])
         mac = _text(nic["mac"] or "(MAC left open)")
         yield "Network", f"{_text(nic['model'])} {mac} on {where}"
     left_out = int(record["target"]["free_space_left_out"])

@@ -38,13 +38,50 @@ class NicModel(StrEnum):
     E1000E = "e1000e"
 
 
+class AttachmentKind(StrEnum):
+    """What a network card can be on."""
+
+    NETWORK = "network"
+    """A virtual network of libvirt's, by its name."""
+    BRIDGE = "bridge"
+    """A bridge of the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Where a network card is plugged in."""
+
+    kind: AttachmentKind
+    name: str
+
+    def __str__(self) -> str:
+        return f'{self.kind} "{self.name}"'
+
+
+#: What libvirt calls the network that it brings along.
+DEFAULT_NETWORK = Attachment(AttachmentKind.NETWORK, "default")
+
+
 class Graphics(StrEnum):
-    """How the screen is reached from outside, which decides the video card too."""
+    """How the screen is reached from outside."""
 
     SPICE = "spice"
-    """SPICE with a QXL card: clipboard, resizing, sound."""
+    """SPICE: clipboard, resizing, sound."""
     VNC = "vnc"
-    """VNC with a standard VGA card, for hosts whose QEMU is built without SPICE."""
+    """VNC, for hosts whose QEMU is built without SPICE."""
+
+
+class VideoModel(StrEnum):
+    """Video cards by libvirt's name for the model."""
+
+    QXL = "qxl"
+    """SPICE's own card, which Windows drives with qxl or qxldod."""
+    VIRTIO = "virtio"
+    """virtio-gpu, without 3D; Windows drives it with viogpudo."""
+    VGA = "vga"
+    """QEMU's standard VGA with the VESA extensions."""
+    CIRRUS = "cirrus"
+    """The Cirrus Logic GD5446 of 1996, which Windows 2000 and XP bring a driver for."""
 
 
 class UsbController(StrEnum):
@@ -71,9 +108,9 @@ class TargetDisk:
     """A converted disk image. ``path`` is absolute; ``format`` is what the file really is.
 
     ``size`` is what the guest sees of it, in bytes. ``serial`` is the number that the guest shall
-    see. ``boot`` marks the disk that Windows starts from; where no disk is marked, the first one
-    is meant. Raises ValueError for a relative path, which would mean another file to every
-    hypervisor.
+    see, None for a new one. ``boot`` marks the disk that Windows starts from; where no disk is
+    marked, the first one is meant. Raises ValueError for a relative path, which would mean another
+    file to every hypervisor.
     """
 
     path: Path
@@ -91,7 +128,7 @@ class TargetDisk:
 class DiskDevice:
     """A disk in its place. ``target`` is the device name (vda), ``boot_order`` counts from 1.
 
-    ``size`` is in bytes.
+    ``size`` is in bytes. No other disk of the machine has its ``serial``.
     """
 
     path: Path
@@ -99,7 +136,7 @@ class DiskDevice:
     size: int
     target: str
     boot_order: int
-    serial: str | None = None
+    serial: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +149,21 @@ class CdromDrive:
 
 @dataclass(frozen=True, slots=True)
 class NicDevice:
-    """A network card on the host's ``bridge``, or on the virtual ``network`` if there is none.
+    """A network card. ``mac`` is lower case with colons; None lets the hypervisor choose one.
 
-    ``mac`` is lower case with colons; None lets the hypervisor choose one. ``slot`` is the slot on
-    the root bus that the card, or on q35 its port, has to have; None lets the hypervisor choose.
+    ``slot`` is the slot on the root bus that the card, or on q35 its port, has to have; None lets
+    the hypervisor choose.
     """
 
     model: NicModel
-    network: str
-    bridge: str | None = None
+    attachment: Attachment
     mac: str | None = None
     slot: int | None = None
+
+    @property
+    def bridge(self) -> str | None:
+        """The host's bridge that it is on, None for a virtual network."""
+        return self.attachment.name if self.attachment.kind is AttachmentKind.BRIDGE else None
 
 
 @dataclass(frozen=True, slots=True)

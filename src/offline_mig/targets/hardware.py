@@ -19,12 +19,11 @@ from offline_mig.targets.devices import (
     UsbController,
 )
 from offline_mig.targets.identity import machine_name, machine_uuid
-from offline_mig.targets.network import plan_nic
-from offline_mig.targets.nic_places import FIRST_SLOT
+from offline_mig.targets.network import plan_nics
 from offline_mig.targets.options import DriversInPlace, TargetOptions
 from offline_mig.targets.processors import Processors, plan_processors
 from offline_mig.targets.storage import plan_cdroms, plan_disks, require_driver
-from offline_mig.targets.video import CIRRUS, VideoCard, plan_video, video_memory
+from offline_mig.targets.video import VideoCard, choose_video
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 __all__ = [
@@ -65,27 +64,32 @@ SPINLOCK_RETRIES = 8191
 _FIRST_VIRTIO = (5, 1)
 _NT6 = (6, 0)
 _WINDOWS_8 = (6, 2)
-#: Memory in MiB where the source names none.
+#: The first Windows that knows TPM 2.0 by itself (Microsoft, "TPM recommendations").
+_FIRST_TPM = (10, 0)
+#: Memory in MiB where the source names none, or less than any Windows starts in (and than Proxmox
+#: VE takes).
 _DEFAULT_MEMORY = 2048
+_LEAST_MEMORY = 16
 
 
 @dataclass(frozen=True, slots=True)
 class TargetMachine:
     """A machine as every target writes it down; parts that are None or false are left out.
 
-    ``memory`` is in MiB. ``transitional`` says that virtio devices must show their legacy ids
-    (1AF4:1000 to 1005) although they would not by themselves. ``serial`` is a virtio-serial
-    controller with the guest agent's channel and, under SPICE, that of vdagent. ``local_time``
-    says that the clock keeps local time and not UTC. ``vmport`` is VMware's backdoor port, by
-    which remains of VMware Tools would take the machine for one of VMware's. ``tpm`` is an empty
-    TPM 2.0 where the target brings one along. ``notes`` are sentences for the user about
-    decisions that may surprise.
+    ``memory`` is in MiB. ``processor`` is as in TargetOptions. ``transitional`` says that virtio
+    devices must show their legacy ids (1AF4:1000 to 1005) although they would not by themselves.
+    ``serial`` is a virtio-serial controller with the guest agent's channel and, under SPICE, that
+    of vdagent. ``local_time`` says that the clock keeps local time and not UTC. ``vmport`` is
+    VMware's backdoor port, by which remains of VMware Tools would take the machine for one of
+    VMware's. ``tpm`` is an empty TPM 2.0. ``notes`` are sentences for the user about decisions that
+    may surprise.
     """
 
     name: str
     uuid: str | None
     windows: WindowsVersion
     memory: int
+    processor: str
     processors: Processors
     machine_type: MachineType
     firmware: Firmware
@@ -142,16 +146,18 @@ def plan_hardware(
     notes: list[str] = []
     machine_type = _machine_type(machine, windows, options, notes)
     memory, processors = _resources(machine, windows, notes)
-    devices = plan_disks(disks, disk_bus, notes)
+    name, uuid = _name(machine, notes), _uuid(machine, notes)
+    devices = plan_disks(disks, disk_bus, uuid or name, notes)
     return TargetMachine(
-        name=_name(machine, notes),
-        uuid=_uuid(machine, notes),
+        name=name,
+        uuid=uuid,
         windows=windows,
         memory=memory,
+        processor=options.processor,
         processors=processors,
         machine_type=machine_type,
         firmware=machine.firmware,
-        secure_boot=_secure_boot(machine, windows, machine_type, notes),
+        secure_boot=_secure_boot(machine, windows, machine_type, drivers, notes),
         pae=windows.architecture is Architecture.X86,
         enlightenments=() if nt5 else ENLIGHTENMENTS,
         local_time=_local_time(realtime_is_universal, notes),
@@ -160,25 +166,15 @@ def plan_hardware(
         disk_bus=disk_bus,
         disks=devices,
         cdroms=plan_cdroms(machine.drives, machine_type, devices, notes),
-        nics=tuple(
-            plan_nic(
-                nic,
-                windows,
-                options,
-                drivers,
-                notes,
-                slot=FIRST_SLOT + index if index in placed_nics else None,
-            )
-            for index, nic in enumerate(machine.nics)
-        ),
+        nics=plan_nics(machine.nics, windows, options, drivers, notes, placed=placed_nics),
         balloon=_wanted(drivers.balloon, "memory balloon", notes),
         rng=_wanted(drivers.rng, "random number generator", notes),
         serial=_wanted(drivers.serial, "serial controller for the guest agents", notes),
         graphics=options.graphics,
-        video=_video(windows, options, drivers, notes),
+        video=choose_video(windows, options, drivers, notes),
         usb=_usb(windows),
         sound=_sound(machine, machine_type, notes, nt5=nt5),
-        tpm=_tpm(machine, windows),
+        tpm=_tpm(machine, windows, options, notes),
         notes=tuple(notes),
     )
 
@@ -213,7 +209,7 @@ def _resources(
     machine: Machine, windows: WindowsVersion, notes: list[str]
 ) -> tuple[int, Processors]:
     memory = machine.memory
-    if memory < 1:
+    if memory < _LEAST_MEMORY:
         memory = _DEFAULT_MEMORY
         notes.append(f"The source names no usable amount of memory; {memory} MiB were taken.")
     processors = plan_processors(machine.vcpus, machine.cores_per_socket, windows)
@@ -255,7 +251,11 @@ def _machine_type(
 
 
 def _secure_boot(
-    machine: Machine, windows: WindowsVersion, machine_type: MachineType, notes: list[str]
+    machine: Machine,
+    windows: WindowsVersion,
+    machine_type: MachineType,
+    drivers: DriversInPlace,
+    notes: list[str],
 ) -> bool:
     """Decide on Secure Boot, and say what UEFI means for this Windows."""
     if machine.firmware is not Firmware.UEFI:
@@ -277,6 +277,12 @@ def _secure_boot(
     if machine.secure_boot and machine_type is MachineType.PC:
         notes.append("Secure Boot was switched off: it needs the machine type q35.")
         return False
+    if machine.secure_boot and not drivers.secure_boot:
+        notes.append(
+            "Secure Boot was switched off: with it this Windows would refuse the driver of its own "
+            "disk, which Microsoft did not sign. Give a driver source that it signed to keep it."
+        )
+        return False
     if machine.secure_boot:
         notes.append(
             "Secure Boot is on, as in the source: Windows loads only drivers that Microsoft signed."
@@ -284,12 +290,26 @@ def _secure_boot(
     return machine.secure_boot
 
 
-def _tpm(machine: Machine, windows: WindowsVersion) -> bool:
-    """Decide on a TPM: Windows 11 alone asks for one, and starts without it all the same.
+def _tpm(
+    machine: Machine, windows: WindowsVersion, options: TargetOptions, notes: list[str]
+) -> bool:
+    """Decide on a TPM: the machine has one if its source had, or as the user wishes.
 
-    What was sealed in the source's TPM is not to be had, so a new one is an empty one.
+    What was sealed in the source's TPM is not to be had, so a new one is empty. Windows takes one
+    of version 2.0 from 10 on, and under UEFI only (Microsoft, "TPM recommendations").
     """
-    return machine.firmware is Firmware.UEFI and windows.release == "w11"
+    usable = machine.firmware is Firmware.UEFI and windows.nt >= _FIRST_TPM
+    wanted = machine.tpm if options.tpm is None else options.tpm
+    if wanted and not usable:
+        notes.append("The TPM was left out: Windows 10 and later have a use for it, under UEFI.")
+    elif wanted:
+        notes.append("The TPM is new and empty.")
+    elif usable and windows.release == "w11":
+        notes.append(
+            "The machine has no TPM. Windows 11 starts without one, but asks for it when it is "
+            "upgraded; --tpm adds one."
+        )
+    return wanted and usable
 
 
 def _transitional(
@@ -334,38 +354,6 @@ def _wanted(driver: bool, device: str, notes: list[str]) -> bool:
     if not driver:
         notes.append(f"The VirtIO {device} was left out: the guest has no driver for it.")
     return driver
-
-
-def _video(
-    windows: WindowsVersion, options: TargetOptions, drivers: DriversInPlace, notes: list[str]
-) -> VideoCard:
-    if windows.nt < _NT6 and (options.graphics is Graphics.VNC or not drivers.video):
-        notes.append(
-            "The screen is a Cirrus Logic card, the best one that this Windows itself has a driver "
-            "for: as a plain VGA any other would show 16 colours."
-        )
-        return CIRRUS
-    qxl = drivers.video and options.graphics is Graphics.SPICE
-    card = plan_video(options.resolution, qxl=qxl)
-    if card.framebuffer < video_memory(*options.resolution):
-        width, height = options.resolution
-        notes.append(
-            f"{width} x {height} is more than one virtual screen can have; the video memory is "
-            f"{card.framebuffer // 1024} MiB, which is the most that it gets."
-        )
-    if options.graphics is Graphics.VNC:
-        notes.append("The screen is standard VGA over VNC: no clipboard, no automatic resizing.")
-    elif not drivers.video:
-        notes.append(
-            "The screen is standard VGA over SPICE, since there is no QXL driver for this Windows: "
-            "no automatic resizing."
-        )
-    else:
-        notes.append(
-            "The screen is QXL over SPICE; a host whose QEMU lacks SPICE, such as Red Hat "
-            "Enterprise Linux 9 and later, needs VNC instead."
-        )
-    return card
 
 
 def _usb(windows: WindowsVersion) -> UsbController:

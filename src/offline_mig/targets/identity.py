@@ -13,6 +13,8 @@ FALLBACK_NAME = "windows"
 _NAME_BYTES = 200
 #: RFC 1035, section 2.3.4.
 _LABEL_LENGTH = 63
+#: The name space of the serial numbers that are made here, itself made up once.
+_SERIALS = uuid.UUID("6f1c2f4e-6d0a-4f0e-9a53-0b6d1d7f3c11")
 _NOT_LABEL = re.compile(r"[^a-z0-9]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 #: libvirt's schema allows no more than this in a serial number (domaincommon.rng, diskSerial).
@@ -73,6 +75,14 @@ def disk_serial(text: str | None, length: int) -> str | None:
     """Return a serial number with what libvirt refuses taken out, cut to ``length`` characters."""
     serial = _SERIAL_EXCLUDED.sub("", text or "").strip()[:length].strip()
     return serial or None
+
+
+def new_serial(owner: str, index: int) -> str:
+    """Return a serial number for a disk, always the same for the same machine and place.
+
+    It has 20 characters: what a virtio-blk device can show (VIRTIO_BLK_ID_BYTES, virtio_blk.h).
+    """
+    return uuid.uuid5(_SERIALS, f"{owner}/{index}").hex[:20]
 
 
 def _is_unfit(character: str) -> bool:

@@ -14,7 +14,7 @@ import yaml
 
 from offline_mig.errors import OutputRefusedError
 from offline_mig.machine import Firmware
-from offline_mig.targets.devices import DiskBus, DiskDevice, NicDevice, SoundModel
+from offline_mig.targets.devices import DiskBus, DiskDevice, NicDevice, SoundModel, VideoModel
 from offline_mig.targets.hardware import SPINLOCK_RETRIES, TargetMachine
 from offline_mig.targets.identity import dns_label
 from offline_mig.targets.limits import has_modern_ids, kubevirt_networks
@@ -124,7 +124,7 @@ def _machine(target: TargetMachine) -> dict[str, Any]:
                     "domain": {
                         "machine": {"type": "q35"},
                         "cpu": {
-                            "model": "host-model",
+                            "model": target.processor,
                             "sockets": target.processors.sockets,
                             "cores": target.processors.cores,
                             "threads": 1,
@@ -196,6 +196,8 @@ def _devices(target: TargetMachine) -> dict[str, Any]:
         devices["autoattachPodInterface"] = False
     if target.rng:
         devices["rng"] = {}
+    if target.video.model is VideoModel.VIRTIO:
+        devices["video"] = {"type": "virtio"}
     if target.sound is not None:
         devices["sound"] = {"name": "sound", "model": _SOUND[target.sound]}
     if target.tpm:
@@ -205,14 +207,12 @@ def _devices(target: TargetMachine) -> dict[str, Any]:
 
 
 def _disk(target: TargetMachine, disk: DiskDevice, number: int) -> dict[str, Any]:
-    entry: dict[str, Any] = {
+    return {
         "name": f"disk{number}",
         "disk": {"bus": _BUSES[target.disk_bus]},
         "bootOrder": disk.boot_order,
+        "serial": disk.serial,
     }
-    if disk.serial is not None:
-        entry["serial"] = disk.serial
-    return entry
 
 
 def _interface(target: TargetMachine, nic: NicDevice, index: int) -> dict[str, Any]:

@@ -3,8 +3,12 @@
 PCI addresses are written for those network cards alone that Windows expects in one place (see
 ``nic_places``), in slots that libvirt leaves free. All others it chooses when the domain is
 defined: it knows which slots the chipset takes and adds the bridges and root ports that are needed,
-so that no two devices can clash. Firmware paths are never written: ``firmware='efi'`` lets the host
-name its own.
+so that no two devices can clash.
+
+Firmware paths are never written: with ``firmware='efi'`` libvirt itself looks through the host's
+firmware descriptors (/usr/share/qemu/firmware) for one with the features that are asked for, and
+makes the file of its variables. Paths out of the descriptors of the host that converts would be
+another host's guess; ``--define`` asks the host that will run the machine.
 """
 
 from __future__ import annotations
@@ -23,9 +27,11 @@ from offline_mig.targets.devices import (
     NicDevice,
     NicModel,
     UsbController,
+    VideoModel,
 )
 from offline_mig.targets.hardware import SPINLOCK_RETRIES, TargetMachine
-from offline_mig.targets.video import VideoCard, VideoModel
+from offline_mig.targets.processors import HOST_MODEL, HOST_PASSTHROUGH
+from offline_mig.targets.video import VideoCard
 
 _OSINFO_NAMESPACE = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
 #: The disk buses by libvirt's names.
@@ -135,7 +141,14 @@ def _cpu(domain: ET.Element, target: TargetMachine) -> None:
     # host-model: Windows 8 and later stop on QEMU's own models for want of instructions, and NT 5
     # does not mind instructions that it does not know. Unlike host-passthrough it can be migrated.
     # "partial" is libvirt's own check for it: "full" fails over features that QEMU adds unasked.
-    cpu = _add(domain, "cpu", mode="host-model", check="partial")
+    if target.processor == HOST_MODEL:
+        cpu = _add(domain, "cpu", mode="host-model", check="partial")
+    elif target.processor == HOST_PASSTHROUGH:
+        cpu = _add(domain, "cpu", mode="host-passthrough", check="none", migratable="on")
+    else:
+        cpu = _add(domain, "cpu", mode="custom", match="exact", check="partial")
+        # Another model than the one that was asked for would surprise, and cost an activation.
+        _add(cpu, "model", target.processor, fallback="forbid")
     processors = target.processors
     _add(
         cpu,
@@ -167,6 +180,10 @@ def _devices(domain: ET.Element, target: TargetMachine) -> None:
     _controllers(devices, target)
     _interfaces(devices, target, virtio)
     _add(devices, "input", type="tablet", bus="usb")
+    if target.tpm:
+        # The command response buffer is TPM 2.0's own interface; the other one, tpm-tis, is 1.2's.
+        tpm = _add(devices, "tpm", model="tpm-crb")
+        _add(tpm, "backend", type="emulator", version="2.0")
     _console(devices, target)
     if target.sound is not None:
         _add(devices, "sound", model=str(target.sound))
@@ -186,8 +203,7 @@ def _disk(devices: ET.Element, disk: DiskDevice, index: int, target: TargetMachi
     _add(element, "driver", name="qemu", type=str(disk.format), discard="unmap")
     _add(element, "source", file=str(disk.path))
     _add(element, "target", dev=disk.target, bus=_BUSES[target.disk_bus])
-    if disk.serial is not None:
-        _add(element, "serial", disk.serial)
+    _add(element, "serial", disk.serial)
     _add(element, "boot", order=str(disk.boot_order))
     if target.disk_bus is DiskBus.VIRTIO_SCSI:
         # Left to itself libvirt puts seven disks on a controller and adds LSI ones for the rest.
@@ -249,11 +265,11 @@ def _interfaces(devices: ET.Element, target: TargetMachine, virtio: str) -> None
 
 
 def _interface(devices: ET.Element, nic: NicDevice, virtio: str) -> ET.Element:
-    kind, source = ("network", nic.network) if nic.bridge is None else ("bridge", nic.bridge)
+    kind = str(nic.attachment.kind)
     interface = _add(devices, "interface", type=kind)
     if nic.mac is not None:
         _add(interface, "mac", address=nic.mac)
-    ET.SubElement(interface, "source", {kind: source})
+    ET.SubElement(interface, "source", {kind: nic.attachment.name})
     _add(interface, "model", type=virtio if nic.model is NicModel.VIRTIO else str(nic.model))
     return interface
 
@@ -292,7 +308,7 @@ def _video_model(video: ET.Element, card: VideoCard) -> None:
         model.set("ram", str(card.ram))
         model.set("vram", str(card.vram))
         model.set("vgamem", str(card.framebuffer))
-    else:
+    elif card.model is not VideoModel.VIRTIO:
         model.set("vram", str(card.framebuffer))
     model.set("heads", "1")
     model.set("primary", "yes")

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 
 from offline_mig.errors import NoDriverError, OutputRefusedError
 from offline_mig.machine import Firmware
-from offline_mig.targets.devices import DiskBus, Graphics, MachineType, SoundModel
+from offline_mig.targets.devices import (
+    DEFAULT_NETWORK,
+    DiskBus,
+    Graphics,
+    MachineType,
+    SoundModel,
+    VideoModel,
+)
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.targets.identity import dns_label
 from offline_mig.targets.options import TargetKind
+from offline_mig.targets.processors import HOST_MODEL, HOST_PASSTHROUGH
 
 #: Drives that Proxmox VE has numbers for, by bus (qm.conf(5): virtio0 to 15, scsi0 to 30, ide0
 #: to 3).
@@ -47,10 +55,9 @@ def target_limits(target: TargetMachine, kind: TargetKind) -> tuple[str, ...]:
 
 def _libvirt(target: TargetMachine) -> Iterator[str]:
     if target.tpm:
-        # A host without swtpm could not start the domain.
         yield (
-            "The libvirt domain has no TPM, which Windows 11 asks for but starts without; where "
-            "swtpm is installed, add one with 'virt-xml NAME --add-device --tpm emulator'."
+            "The libvirt domain has a TPM, for which the host needs swtpm (Debian, Ubuntu: with "
+            "swtpm-tools); it does not start without."
         )
 
 
@@ -66,10 +73,15 @@ def _proxmox(target: TargetMachine) -> Iterator[str]:
     name = dns_label(target.name)
     if name != target.name:
         yield f'Proxmox VE takes host names only: the machine is called "{name}" there.'
-    if target.nics and all(nic.bridge is None for nic in target.nics):
+    if target.processor not in (HOST_MODEL, HOST_PASSTHROUGH):
         yield (
-            "Proxmox VE has no libvirt networks: the network cards are on the bridge vmbr0, unless "
-            "BRIDGE or --bridge names another."
+            f'Proxmox VE has models of its own: if it does not know "{target.processor}", '
+            "'pvesh get /nodes/localhost/capabilities/qemu/cpu' lists those that it does."
+        )
+    if any(nic.bridge is None for nic in target.nics):
+        yield (
+            "Proxmox VE has no libvirt networks: network cards that are not on a bridge are on "
+            "vmbr0, unless BRIDGE or --network bridge=NAME names another."
         )
     if (
         target.enlightenments
@@ -124,8 +136,10 @@ def _kubevirt(target: TargetMachine) -> Iterator[str]:
             "under clock by the guest's 'timezone:', such as Europe/Berlin, or set "
             "RealTimeIsUniversal in the guest."
         )
+    if target.video.model is VideoModel.VIRTIO:
+        yield "KubeVirt gives a machine a virtio-gpu where its feature gate VideoConfig is on."
     if target.graphics is Graphics.SPICE:
-        yield "KubeVirt has VNC and a plain VGA card, no SPICE and no QXL."
+        yield "KubeVirt has VNC and no SPICE, and no QXL card."
     if target.cdroms:
         yield "KubeVirt was given no CD-ROM drive: it takes one with a medium only."
     if target.sound is SoundModel.ICH6:
@@ -156,20 +170,20 @@ def _kubevirt_network(target: TargetMachine) -> Iterator[str]:
 def kubevirt_networks(target: TargetMachine) -> tuple[str | None, ...]:
     """Return where each network card goes on KubeVirt: a NetworkAttachmentDefinition's name.
 
-    None is the network of the pods, which one card only can be on: the first, unless it is on a
-    bridge.
+    None is the network of the pods, which one card only can be on: the first, unless something
+    else than the default network was chosen for it.
     """
     return tuple(
-        None if index == 0 and nic.bridge is None else dns_label(nic.bridge or nic.network)
+        None if index == 0 and nic.attachment == DEFAULT_NETWORK else dns_label(nic.attachment.name)
         for index, nic in enumerate(target.nics)
     )
 
 
 def _qemu(target: TargetMachine) -> Iterator[str]:
-    if target.nics and all(nic.bridge is None for nic in target.nics):
+    if any(nic.bridge is None for nic in target.nics):
         yield (
-            "The script for QEMU puts the network cards behind QEMU's own address translation, "
-            "which needs no rights; NET1 and so on name another way."
+            "The script for QEMU puts network cards that are not on a bridge behind QEMU's own "
+            "address translation, which needs no rights; NET1 and so on name another way."
         )
     if target.tpm:
         yield "The script for QEMU starts an empty TPM 2.0 where swtpm is installed, else none."

@@ -1,10 +1,18 @@
-"""How the virtual processors are laid out in sockets and cores."""
+"""The virtual processors: their model, and how they are laid out in sockets and cores."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from offline_mig.windows.version import WindowsVersion
+
+#: The host's own processor, as far as it can move to another host of its kind.
+HOST_MODEL = "host-model"
+#: The host's own processor, just as it is.
+HOST_PASSTHROUGH = "host-passthrough"
+#: What names of models are made of, by libvirt's cpu_map and QEMU's "-cpu help".
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 
 #: Beginnings of EditionID that mean an edition for one socket: "Core" is Windows 8 and later
 #: Home, "Home..." and "Starter" are Vista's and 7's, "Personal" is XP Home's product suite.
@@ -22,6 +30,16 @@ class Processors:
     def count(self) -> int:
         """The number of virtual processors."""
         return self.sockets * self.cores
+
+
+def parse_model(text: str) -> str:
+    """Return a processor's name. Raises ValueError for what can be none."""
+    if not _MODEL.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no name of a processor: {HOST_MODEL}, {HOST_PASSTHROUGH} or a model such "
+            "as Skylake-Server-IBRS is."
+        )
+    return text
 
 
 def socket_limit(windows: WindowsVersion) -> int | None:

@@ -16,15 +16,16 @@ from offline_mig.machine import Firmware
 from offline_mig.targets.devices import (
     DiskBus,
     DiskDevice,
-    Graphics,
     MachineType,
     NicDevice,
     SoundModel,
+    VideoModel,
 )
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.targets.identity import dns_label
 from offline_mig.targets.limits import PROXMOX_SATA_DRIVES
-from offline_mig.targets.video import VideoModel
+from offline_mig.targets.processors import HOST_MODEL, HOST_PASSTHROUGH
+from offline_mig.targets.video import VideoCard
 
 #: The bridge that Proxmox VE's installer makes.
 DEFAULT_BRIDGE = "vmbr0"
@@ -50,9 +51,14 @@ _OS_TYPES = {
 }
 #: Every host since 2010 has it, machines can move between hosts, and Windows 11 finds the
 #: instructions that it stops without.
-_PROCESSOR = "x86-64-v2-AES"
+_PROCESSORS = {HOST_MODEL: "x86-64-v2-AES", HOST_PASSTHROUGH: "host"}
 _BUSES = {DiskBus.VIRTIO: "virtio", DiskBus.VIRTIO_SCSI: "scsi", DiskBus.IDE: "ide"}
-_CARDS = {VideoModel.QXL: "qxl", VideoModel.VGA: "std", VideoModel.CIRRUS: "cirrus"}
+_CARDS = {
+    VideoModel.QXL: "qxl",
+    VideoModel.VIRTIO: "virtio",
+    VideoModel.VGA: "std",
+    VideoModel.CIRRUS: "cirrus",
+}
 _SOUND = {
     SoundModel.AC97: "AC97",
     SoundModel.ICH6: "intel-hda",
@@ -164,7 +170,7 @@ def _settings(target: TargetMachine) -> dict[str, str]:
     settings = {
         "bios": "ovmf" if target.firmware is Firmware.UEFI else "seabios",
         "cores": str(target.processors.cores),
-        "cpu": _PROCESSOR,
+        "cpu": _PROCESSORS.get(target.processor, target.processor),
         "localtime": _flag(target.local_time),
         "machine": str(target.machine_type),
         "memory": str(target.memory),
@@ -176,7 +182,7 @@ def _settings(target: TargetMachine) -> dict[str, str]:
         "sockets": str(target.processors.sockets),
         "tablet": "1",
         "tdf": _flag(any(timer.tick_policy == "catchup" for timer in target.timers)),
-        "vga": f"{_CARDS[target.video.model]},memory={target.video.framebuffer // 1024}",
+        "vga": _screen(target.video),
         # A generation id is one more device that old Windows asks a driver for.
         "vmgenid": "0",
     }
@@ -187,11 +193,18 @@ def _settings(target: TargetMachine) -> dict[str, str]:
     if target.rng:
         settings["rng0"] = "source=/dev/urandom"
     if target.sound is not None:
-        driver = "spice" if target.graphics is Graphics.SPICE else "none"
+        # With any other card Proxmox VE has no SPICE to send sound by.
+        driver = "spice" if target.video.model is VideoModel.QXL else "none"
         settings["audio0"] = f"device={_SOUND[target.sound]},driver={driver}"
     for drive in _cdroms(target):
         settings[drive] = "none,media=cdrom"
     return settings
+
+
+def _screen(card: VideoCard) -> str:
+    name = _CARDS[card.model]
+    # A virtio-gpu has no memory of its own; the setting would limit the guest's pictures.
+    return name if card.model is VideoModel.VIRTIO else f"{name},memory={card.framebuffer // 1024}"
 
 
 def _drives(target: TargetMachine) -> tuple[tuple[str, DiskDevice], ...]:
@@ -209,10 +222,7 @@ def _cdroms(target: TargetMachine) -> tuple[str, ...]:
 
 
 def _drive_options(disk: DiskDevice) -> str:
-    options = ",discard=on"
-    if disk.serial is not None:
-        options += f",serial={quote(disk.serial[:_SERIAL_LENGTH], safe='')}"
-    return options
+    return f",discard=on,serial={quote(disk.serial[:_SERIAL_LENGTH], safe='')}"
 
 
 def _card(nic: NicDevice) -> str:
@@ -223,7 +233,7 @@ def _bridge(nic: NicDevice) -> str | None:
     if nic.bridge is not None and not _BRIDGE.fullmatch(nic.bridge):
         raise OutputRefusedError(
             f'"{nic.bridge}" is no name of a bridge that Proxmox VE takes.',
-            "Choose one with --bridge that has letters, digits, '.', '-' and '_' only.",
+            "Choose one with --network that has letters, digits, '.', '-' and '_' only.",
         )
     return nic.bridge
 

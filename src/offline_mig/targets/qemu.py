@@ -21,11 +21,13 @@ from offline_mig.targets.devices import (
     NicModel,
     SoundModel,
     UsbController,
+    VideoModel,
 )
 from offline_mig.targets.hardware import SPINLOCK_RETRIES, TargetMachine
+from offline_mig.targets.processors import HOST_MODEL, HOST_PASSTHROUGH
 from offline_mig.targets.qemu_firmware import firmware_lines
 from offline_mig.targets.qemu_slots import virtio_slots
-from offline_mig.targets.video import VideoModel
+from offline_mig.targets.video import VideoCard
 
 #: Units of an IDE channel, and ports of an AHCI controller (ICH9 datasheet).
 _IDE_UNITS = 2
@@ -158,6 +160,8 @@ def _acceleration(target: TargetMachine) -> tuple[str, ...]:
     enlightened = "".join(f",hv-{name}={_hyperv_value(name)}" for name in target.enlightenments)
     if any(timer.name == "hypervclock" and timer.present for timer in target.timers):
         enlightened += ",hv-time=on"
+    own = target.processor in (HOST_MODEL, HOST_PASSTHROUGH)
+    processor = "" if own else target.processor
     delayed = [timer for timer in target.timers if timer.name == "pit" and timer.tick_policy]
     settings = "".join(
         f" -global kvm-pit.lost_tick_policy={timer.tick_policy}" for timer in delayed
@@ -178,10 +182,10 @@ def _acceleration(target: TargetMachine) -> tuple[str, ...]:
         "fi",
         "# The enlightenments are KVM's.",
         'if [ "$ACCEL" = kvm ]; then',
-        f"    CPU=${{CPU:-host,migratable=on{enlightened}}}",
+        f"    CPU=${{CPU:-{processor or 'host,migratable=on'}{enlightened}}}",
         *((f'    set --{settings} "$@"',) if settings else ()),
         "else",
-        "    CPU=${CPU:-max}",
+        f"    CPU=${{CPU:-{processor or 'max'}}}",
         "fi",
     )
 
@@ -192,23 +196,10 @@ def _hyperv_value(name: str) -> str:
 
 def _screen(target: TargetMachine) -> tuple[str, ...]:
     """Return lines that set ``video`` and add the screen, and the sound that it carries."""
-    card = target.video
-    size = card.framebuffer // 1024
-    model = "cirrus-vga" if card.model is VideoModel.CIRRUS else "VGA"
-    plain = f"{model},vgamem_mb={size}"
     sound = " -audiodev none,id=sound" if target.sound is not None else ""
-    vnc = (
-        f"video={plain}",
-        f'set -- -vnc "127.0.0.1:${{VNC:-0}}"{sound} "$@"',
-    )
+    vnc = f'set -- -vnc "127.0.0.1:${{VNC:-0}}"{sound} "$@"'
     if target.graphics is not Graphics.SPICE:
-        return ("", *vnc)
-    spice_card = plain
-    if card.model is VideoModel.QXL:
-        spice_card = (
-            f"qxl-vga,vgamem_mb={size},ram_size_mb={card.ram // 1024},"
-            f"vram_size_mb={card.vram // 1024}"
-        )
+        return ("", *_card(target.video), vnc)
     agent = ""
     if target.serial:
         agent = (
@@ -217,15 +208,40 @@ def _screen(target: TargetMachine) -> tuple[str, ...]:
         )
     return (
         "",
+        *_card(target.video),
         "# QXL and SPICE come and go together.",
-        'if "$QEMU" -device help 2>/dev/null | grep -q \'"qxl-vga"\'; then',
-        f"    video={spice_card}",
+        f"if {_has_device('qxl-vga')}; then",
         '    set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \\',
         f'       {sound.replace("none", "spice")}{agent} "$@"',
         "else",
-        *(f"    {line}" for line in vnc),
+        f"    {vnc}",
         "fi",
     )
+
+
+def _card(card: VideoCard) -> tuple[str, ...]:
+    """Return lines that set ``video``, to standard VGA where QEMU lacks the card."""
+    size = card.framebuffer // 1024
+    plain = f"VGA,vgamem_mb={size}"
+    cards = {
+        VideoModel.QXL: (
+            f"qxl-vga,vgamem_mb={size},ram_size_mb={card.ram // 1024},"
+            f"vram_size_mb={card.vram // 1024}"
+        ),
+        VideoModel.VIRTIO: "virtio-vga",
+        VideoModel.CIRRUS: f"cirrus-vga,vgamem_mb={size}",
+        VideoModel.VGA: plain,
+    }
+    video = f"video={cards[card.model]}"
+    if card.model not in (VideoModel.QXL, VideoModel.VIRTIO):
+        return (video,)
+    device = cards[card.model].partition(",")[0]
+    return (video, "# Not every QEMU has this card.", f"{_has_device(device)} || video={plain}")
+
+
+def _has_device(name: str) -> str:
+    """Return a command that succeeds where QEMU has a device."""
+    return f'"$QEMU" -device help 2>/dev/null | grep -q \'"{name}"\''
 
 
 def _firmware(target: TargetMachine) -> tuple[str, ...]:
@@ -383,8 +399,7 @@ def _disks(target: TargetMachine) -> tuple[str, ...]:
 
 
 def _disk(disk: DiskDevice, number: int) -> str:
-    serial = f",serial={disk.serial}" if disk.serial is not None else ""
-    return f"drive=disk{number},bootindex={disk.boot_order}{serial}"
+    return f"drive=disk{number},bootindex={disk.boot_order},serial={disk.serial}"
 
 
 def _drives(target: TargetMachine) -> tuple[str, ...]:

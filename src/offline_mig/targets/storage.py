@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from offline_mig.errors import NoDriverError
 from offline_mig.machine import Bus, Drive
 from offline_mig.targets.devices import CdromDrive, DiskBus, DiskDevice, MachineType, TargetDisk
-from offline_mig.targets.identity import disk_serial
+from offline_mig.targets.identity import disk_serial, new_serial
 from offline_mig.targets.options import DriversInPlace
 
 #: The IDE controller of i440fx: two channels of two drives.
@@ -46,12 +46,13 @@ def device_name(prefix: str, index: int) -> str:
 
 
 def plan_disks(
-    disks: Sequence[TargetDisk], bus: DiskBus, notes: list[str]
+    disks: Sequence[TargetDisk], bus: DiskBus, owner: str, notes: list[str]
 ) -> tuple[DiskDevice, ...]:
     """Name the disks in their order and let the machine start from the boot disk.
 
-    The other disks follow it in the boot order. What may surprise is added to ``notes``. Raises
-    NoDriverError for more disks than the bus takes.
+    The other disks follow it in the boot order. Each has a serial number of its own, without which
+    Windows cannot tell them apart; new ones are made of the machine's UUID or name, ``owner``. What
+    may surprise is added to ``notes``. Raises NoDriverError for more disks than the bus takes.
     """
     prefix = _PREFIXES[bus]
     if bus is DiskBus.IDE and len(disks) > _IDE_DRIVES:
@@ -68,10 +69,12 @@ def plan_disks(
     devices: list[DiskDevice] = []
     for index, disk in enumerate(disks):
         serial = disk_serial(disk.serial, _SERIAL_LENGTHS[bus])
-        if serial != (disk.serial or None):
+        if serial is None or any(serial == other.serial for other in devices):
+            serial = new_serial(owner, index)
+        if disk.serial and serial != disk.serial:
             notes.append(
-                f'Disk {index + 1} has the serial number "{serial or ""}": its own is too long '
-                "or has characters that are not allowed."
+                f'Disk {index + 1} has the serial number "{serial}": its own is too long, has '
+                "characters that are not allowed, or is another disk's."
             )
         order = 1 if index == boot else index + 1 + (index < boot)
         target = device_name(prefix, index)

@@ -1,9 +1,13 @@
-"""The video card and how much memory it needs for a resolution."""
+"""The video card, and how much memory it needs for a resolution."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+
+from offline_mig.targets.devices import Graphics, VideoModel
+from offline_mig.targets.options import DriversInPlace, TargetOptions
+from offline_mig.windows.version import WindowsVersion
 
 #: KiB in a MiB: libvirt counts video memory in KiB, the devices are sized in MiB.
 _MIB = 1024
@@ -13,14 +17,14 @@ _DEFAULT_BAR = 64 * _MIB
 _DEFAULT_FRAMEBUFFER = 16 * _MIB
 #: More is pointless for one head, and two BARs of 32-bit machines must fit below 4 GiB.
 _LARGEST_FRAMEBUFFER = 256 * _MIB
-
-
-class VideoModel(StrEnum):
-    """Video cards by libvirt's name for the model."""
-
-    QXL = "qxl"
-    VGA = "vga"
-    CIRRUS = "cirrus"
+#: How the cards are called to people.
+_TITLES = {
+    VideoModel.QXL: "QXL",
+    VideoModel.VIRTIO: "virtio-gpu",
+    VideoModel.VGA: "standard VGA",
+    VideoModel.CIRRUS: "a Cirrus Logic card",
+}
+_NT6 = (6, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class VideoCard:
     ``vgamem``, and it bounds the resolutions that the driver offers. A QXL card has two BARs
     besides: ``ram`` (the framebuffer, the command rings and the primary surface; QEMU wants it at
     least twice the framebuffer) and ``vram`` (surfaces off the screen). A VGA card has neither,
-    both are 0, and libvirt calls its framebuffer ``vram``.
+    both are 0, and libvirt calls its framebuffer ``vram``. A virtio-gpu draws into the guest's own
+    memory, and the framebuffer says how much of it.
     """
 
     model: VideoModel
@@ -59,8 +64,65 @@ def video_memory(width: int, height: int, bits: int = 32, framebuffers: int = 3)
     return -(-size // (_MIB * 1024)) * _MIB
 
 
-def plan_video(resolution: tuple[int, int], *, qxl: bool) -> VideoCard:
-    """Return the card for a screen: QXL for a guest that has its driver, else standard VGA.
+def choose_video(
+    windows: WindowsVersion, options: TargetOptions, drivers: DriversInPlace, notes: list[str]
+) -> VideoCard:
+    """Return the card that the user asked for, or the best one that this Windows has a driver for.
+
+    What may surprise is added to ``notes``.
+    """
+    model = options.video or _best_model(windows, options, drivers)
+    if model is VideoModel.CIRRUS:
+        notes.append(
+            "The screen is a Cirrus Logic card, the best one that this Windows itself has a driver "
+            "for: as a plain VGA any other would show 16 colours."
+        )
+        return CIRRUS
+    card = plan_video(options.resolution, model)
+    if card.framebuffer < video_memory(*options.resolution):
+        width, height = options.resolution
+        notes.append(
+            f"{width} x {height} is more than one virtual screen can have; the video memory is "
+            f"{card.framebuffer // 1024} MiB, which is the most that it gets."
+        )
+    notes += _screen_notes(model, windows, options, drivers)
+    return card
+
+
+def _best_model(
+    windows: WindowsVersion, options: TargetOptions, drivers: DriversInPlace
+) -> VideoModel:
+    if drivers.video and options.graphics is Graphics.SPICE:
+        return VideoModel.QXL
+    return VideoModel.CIRRUS if windows.nt < _NT6 else VideoModel.VGA
+
+
+def _screen_notes(
+    model: VideoModel, windows: WindowsVersion, options: TargetOptions, drivers: DriversInPlace
+) -> Iterator[str]:
+    screen = f"The screen is {_TITLES[model]} over {options.graphics.upper()}"
+    if options.graphics is Graphics.VNC:
+        yield f"{screen}: no clipboard, no automatic resizing."
+    elif model is VideoModel.QXL:
+        yield (
+            f"{screen}; a host whose QEMU lacks SPICE, such as Red Hat Enterprise Linux 9 and "
+            "later, needs --graphics vnc instead."
+        )
+    elif options.video is None:
+        yield (f"{screen}, since there is no QXL driver for this Windows: no automatic resizing.")
+    else:
+        yield f"{screen}: no automatic resizing."
+    driven = {VideoModel.QXL: drivers.video, VideoModel.VIRTIO: drivers.gpu}
+    if not driven.get(model, windows.nt >= _NT6):
+        colours = " with 16 colours" if windows.nt < _NT6 else ""
+        yield (
+            f"{_TITLES[model]} was asked for and the guest has no driver for it: it is a plain "
+            f"VGA{colours} until one is installed."
+        )
+
+
+def plan_video(resolution: tuple[int, int], model: VideoModel) -> VideoCard:
+    """Return a card that is made for a screen.
 
     The framebuffer is a power of two, because QEMU rounds it up to one and a document that says
     less than what runs misleads; it lies between 16 and 256 MiB. Raises ValueError for a
@@ -68,10 +130,10 @@ def plan_video(resolution: tuple[int, int], *, qxl: bool) -> VideoCard:
     """
     needed = video_memory(*resolution)
     framebuffer = min(max(_power_of_two(needed), _DEFAULT_FRAMEBUFFER), _LARGEST_FRAMEBUFFER)
-    if not qxl:
-        return VideoCard(VideoModel.VGA, framebuffer)
+    if model is not VideoModel.QXL:
+        return VideoCard(model, framebuffer)
     ram = max(_DEFAULT_BAR, 2 * framebuffer)
-    return VideoCard(VideoModel.QXL, framebuffer, ram, _DEFAULT_BAR)
+    return VideoCard(model, framebuffer, ram, _DEFAULT_BAR)
 
 
 def _power_of_two(number: int) -> int:

@@ -41,6 +41,6 @@ qm create "$VMID" \
     --vmgenid 0 \
     --net0 "virtio=00:0C:29:00:00:13,bridge=br0"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
-qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on"
+qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=25e98baa22695cb1a87e"
 qm set "$VMID" --boot order=virtio0
 echo "Made. To start it: qm start $VMID"

@@ -42,6 +42,6 @@ qm create "$VMID" \
     --net0 "virtio=00:0C:29:00:00:0B,bridge=$BRIDGE"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
 qm set "$VMID" --efidisk0 "$STORAGE:1,efitype=4m,pre-enrolled-keys=0"
-qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on"
+qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=25909e8371515151be08"
 qm set "$VMID" --boot order=virtio0
 echo "Made. To start it: qm start $VMID"

@@ -43,6 +43,6 @@ qm create "$VMID" \
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
 qm set "$VMID" --efidisk0 "$STORAGE:1,efitype=4m,pre-enrolled-keys=1"
 qm set "$VMID" --tpmstate0 "$STORAGE:1,version=v2.0"
-qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on"
+qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=c5335b827ce45c11858d"
 qm set "$VMID" --boot order=virtio0
 echo "Made. To start it: qm start $VMID"

@@ -44,7 +44,7 @@ qm create "$VMID" \
     --vmgenid 0 \
     --net0 "virtio=00:0C:29:00:00:0F,bridge=$BRIDGE"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
-qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on"
-qm set "$VMID" --virtio1 "$STORAGE:0,import-from=$DISK2,discard=on"
+qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=2ef00327d3b15fa2b4d1"
+qm set "$VMID" --virtio1 "$STORAGE:0,import-from=$DISK2,discard=on,serial=88cfa1e7ec7053428021"
 qm set "$VMID" --boot 'order=virtio0;virtio1'
 echo "Made. To start it: qm start $VMID"

@@ -23,7 +23,7 @@ VMID=${VMID:-$(pvesh get /cluster/nextid)}
 qm create "$VMID" \
     --bios ovmf \
     --cores 1 \
-    --cpu x86-64-v2-AES \
+    --cpu Skylake-Server-noTSX-IBRS \
     --localtime 1 \
     --machine q35 \
     --memory 8192 \
@@ -36,11 +36,11 @@ qm create "$VMID" \
     --sockets 4 \
     --tablet 1 \
     --tdf 1 \
-    --vga qxl,memory=32 \
+    --vga virtio \
     --vmgenid 0 \
     --net0 "virtio=00:0C:29:00:00:16,bridge=$BRIDGE"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
 qm set "$VMID" --efidisk0 "$STORAGE:1,efitype=4m,pre-enrolled-keys=0"
-qm set "$VMID" --scsi0 "$STORAGE:0,import-from=$DISK1,discard=on"
+qm set "$VMID" --scsi0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=2974cd5a0f135c44bb94"
 qm set "$VMID" --boot order=scsi0
 echo "Made. To start it: qm start $VMID"

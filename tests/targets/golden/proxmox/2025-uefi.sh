@@ -45,7 +45,7 @@ qm create "$VMID" \
     --net0 "virtio=00:0C:29:00:00:1A,bridge=$BRIDGE"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
 qm set "$VMID" --efidisk0 "$STORAGE:1,efitype=4m,pre-enrolled-keys=1"
-qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on"
-qm set "$VMID" --virtio1 "$STORAGE:0,import-from=$DISK2,discard=on"
+qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=d8aa3b74f6e25527ab5a"
+qm set "$VMID" --virtio1 "$STORAGE:0,import-from=$DISK2,discard=on,serial=7271113ab7205ca8999d"
 qm set "$VMID" --boot 'order=virtio0;virtio1'
 echo "Made. To start it: qm start $VMID"

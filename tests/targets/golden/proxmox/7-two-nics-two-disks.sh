@@ -43,7 +43,7 @@ qm create "$VMID" \
     --vga qxl,memory=32 \
     --vmgenid 0 \
     --net0 "virtio=00:0C:29:00:00:09,bridge=$BRIDGE" \
-    --net1 "virtio,bridge=$BRIDGE"
+    --net1 "virtio,bridge=br0"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
 qm set "$VMID" --scsi0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=6000c29d8a7f6e5d4c3b"
 qm set "$VMID" --scsi1 "$STORAGE:0,import-from=$DISK2,discard=on,serial=sys-1"

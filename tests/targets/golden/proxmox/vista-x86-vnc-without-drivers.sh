@@ -40,6 +40,6 @@ qm create "$VMID" \
     --vmgenid 0 \
     --net0 "e1000=00:0C:29:00:00:10,bridge=$BRIDGE"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
-qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on"
+qm set "$VMID" --virtio0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=5b7259c127c5548ea2ac"
 qm set "$VMID" --boot order=virtio0
 echo "Made. To start it: qm start $VMID"

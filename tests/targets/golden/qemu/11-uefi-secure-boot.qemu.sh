@@ -57,14 +57,15 @@ else
     CPU=${CPU:-max}
 fi
 
+video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
+# Not every QEMU has this card.
+"$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"' || video=VGA,vgamem_mb=32
 # QXL and SPICE come and go together.
 if "$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"'; then
-    video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
     set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \
         -audiodev spice,id=sound -chardev spicevmc,id=vdagent,name=vdagent \
         -device virtserialport,bus=serial.0,nr=2,chardev=vdagent,name=com.redhat.spice.0 "$@"
 else
-    video=VGA,vgamem_mb=32
     set -- -vnc "127.0.0.1:${VNC:-0}" -audiodev none,id=sound "$@"
 fi
 
@@ -118,7 +119,7 @@ fi
     -device pcie-root-port,id=port3,chassis=3,bus=pcie.0,addr=0x2.0x2 \
     -device pcie-root-port,id=port4,chassis=4,bus=pcie.0,addr=0x2.0x3 \
     -device pcie-root-port,id=port5,chassis=5,bus=pcie.0,addr=0x2.0x4 \
-    -device virtio-blk-pci,drive=disk1,bootindex=1,bus=port1 \
+    -device virtio-blk-pci,drive=disk1,bootindex=1,serial=c5335b827ce45c11858d,bus=port1 \
     -device virtio-net-pci,netdev=net1,mac=00:0c:29:00:00:0d,bus=port2 \
     -device virtio-serial-pci,id=serial,bus=port3 \
     -device virtio-balloon-pci,bus=port4 \

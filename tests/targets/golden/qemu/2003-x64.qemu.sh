@@ -54,14 +54,15 @@ else
     CPU=${CPU:-max}
 fi
 
+video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
+# Not every QEMU has this card.
+"$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"' || video=VGA,vgamem_mb=32
 # QXL and SPICE come and go together.
 if "$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"'; then
-    video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
     set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \
         -chardev spicevmc,id=vdagent,name=vdagent \
         -device virtserialport,bus=serial.0,nr=2,chardev=vdagent,name=com.redhat.spice.0 "$@"
 else
-    video=VGA,vgamem_mb=32
     set -- -vnc "127.0.0.1:${VNC:-0}" "$@"
 fi
 
@@ -77,7 +78,7 @@ fi
     -netdev "$NET1,id=net1" \
     -chardev "socket,id=agent,server=on,wait=off,path=$(escaped "$AGENT")" \
     -device "$video,bus=pci.0,addr=0x2" \
-    -device virtio-blk-pci,drive=disk1,bootindex=1,bus=pci.0 \
+    -device virtio-blk-pci,drive=disk1,bootindex=1,serial=d104445080f1576e90aa,bus=pci.0 \
     -device virtio-net-pci,netdev=net1,mac=00:0c:29:00:00:06,bus=pci.0 \
     -device virtio-serial-pci,id=serial,bus=pci.0 \
     -device virtio-balloon-pci,bus=pci.0 \

@@ -50,20 +50,21 @@ if [ -z "${ACCEL-}" ]; then
 fi
 # The enlightenments are KVM's.
 if [ "$ACCEL" = kvm ]; then
-    CPU=${CPU:-host,migratable=on,hv-relaxed=on,hv-vapic=on,hv-spinlocks=8191,hv-vpindex=on,hv-runtime=on,hv-synic=on,hv-stimer=on,hv-frequencies=on,hv-tlbflush=on,hv-ipi=on,hv-time=on}
+    CPU=${CPU:-Skylake-Server-noTSX-IBRS,hv-relaxed=on,hv-vapic=on,hv-spinlocks=8191,hv-vpindex=on,hv-runtime=on,hv-synic=on,hv-stimer=on,hv-frequencies=on,hv-tlbflush=on,hv-ipi=on,hv-time=on}
     set -- -global kvm-pit.lost_tick_policy=delay "$@"
 else
-    CPU=${CPU:-max}
+    CPU=${CPU:-Skylake-Server-noTSX-IBRS}
 fi
 
+video=virtio-vga
+# Not every QEMU has this card.
+"$QEMU" -device help 2>/dev/null | grep -q '"virtio-vga"' || video=VGA,vgamem_mb=32
 # QXL and SPICE come and go together.
 if "$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"'; then
-    video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
     set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \
         -chardev spicevmc,id=vdagent,name=vdagent \
         -device virtserialport,bus=serial.0,nr=2,chardev=vdagent,name=com.redhat.spice.0 "$@"
 else
-    video=VGA,vgamem_mb=32
     set -- -vnc "127.0.0.1:${VNC:-0}" "$@"
 fi
 
@@ -116,7 +117,7 @@ fi
     -device virtio-serial-pci,id=serial,bus=port3 \
     -device virtio-balloon-pci,bus=port4 \
     -device virtio-rng-pci,rng=random,bus=port5 \
-    -device scsi-hd,bus=scsi.0,scsi-id=0,drive=disk1,bootindex=1 \
+    -device scsi-hd,bus=scsi.0,scsi-id=0,drive=disk1,bootindex=1,serial=2974cd5a0f135c44bb94 \
     -device qemu-xhci,id=usb,p2=15,p3=15 \
     -device usb-tablet,bus=usb.0 \
     -device virtserialport,bus=serial.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0 \

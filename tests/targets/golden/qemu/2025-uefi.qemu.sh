@@ -103,8 +103,8 @@ fi
     -device pcie-root-port,id=port4,chassis=4,bus=pcie.0,addr=0x2.0x3 \
     -device pcie-root-port,id=port5,chassis=5,bus=pcie.0,addr=0x2.0x4 \
     -device pcie-root-port,id=port6,chassis=6,bus=pcie.0,addr=0x2.0x5 \
-    -device virtio-blk-pci,drive=disk1,bootindex=1,bus=port1 \
-    -device virtio-blk-pci,drive=disk2,bootindex=2,bus=port2 \
+    -device virtio-blk-pci,drive=disk1,bootindex=1,serial=d8aa3b74f6e25527ab5a,bus=port1 \
+    -device virtio-blk-pci,drive=disk2,bootindex=2,serial=7271113ab7205ca8999d,bus=port2 \
     -device virtio-net-pci,netdev=net1,mac=00:0c:29:00:00:1a,bus=port3 \
     -device virtio-serial-pci,id=serial,bus=port4 \
     -device virtio-balloon-pci,bus=port5 \

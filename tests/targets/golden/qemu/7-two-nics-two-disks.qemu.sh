@@ -29,7 +29,7 @@ MEMORY=${MEMORY:-3072}
 [ -n "${DISK2-}" ] || DISK2=$here/system.qcow2
 [ -r "$DISK2" ] || fail "$DISK2 cannot be read: name it with DISK2."
 [ -n "${NET1-}" ] || NET1=user
-[ -n "${NET2-}" ] || NET2=user
+[ -n "${NET2-}" ] || NET2=bridge,br=br0
 # For sockets, whose paths must be short.
 run=$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/guest.XXXXXX")
 trap 'rm -rf -- "$run"' EXIT
@@ -57,14 +57,15 @@ else
     CPU=${CPU:-max}
 fi
 
+video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
+# Not every QEMU has this card.
+"$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"' || video=VGA,vgamem_mb=32
 # QXL and SPICE come and go together.
 if "$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"'; then
-    video=qxl-vga,vgamem_mb=32,ram_size_mb=64,vram_size_mb=64
     set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \
         -chardev spicevmc,id=vdagent,name=vdagent \
         -device virtserialport,bus=serial.0,nr=2,chardev=vdagent,name=com.redhat.spice.0 "$@"
 else
-    video=VGA,vgamem_mb=32
     set -- -vnc "127.0.0.1:${VNC:-0}" "$@"
 fi
 

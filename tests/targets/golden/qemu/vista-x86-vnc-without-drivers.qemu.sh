@@ -65,7 +65,7 @@ set -- -vnc "127.0.0.1:${VNC:-0}" -audiodev none,id=sound "$@"
     -netdev "$NET1,id=net1" \
     -device "$video,bus=pcie.0,addr=0x1" \
     -device pcie-root-port,id=port1,chassis=1,bus=pcie.0,addr=0x2.0x0,multifunction=on \
-    -device virtio-blk-pci,drive=disk1,bootindex=1,bus=port1 \
+    -device virtio-blk-pci,drive=disk1,bootindex=1,serial=5b7259c127c5548ea2ac,bus=port1 \
     -device e1000,netdev=net1,mac=00:0c:29:00:00:10 \
     -device ich9-usb-ehci1,id=usb,addr=0x1d.0x7,multifunction=on \
     -device ich9-usb-uhci1,masterbus=usb.0,firstport=0,addr=0x1d.0x0,multifunction=on \

@@ -54,14 +54,15 @@ else
     CPU=${CPU:-max}
 fi
 
+video=qxl-vga,vgamem_mb=16,ram_size_mb=64,vram_size_mb=64
+# Not every QEMU has this card.
+"$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"' || video=VGA,vgamem_mb=16
 # QXL and SPICE come and go together.
 if "$QEMU" -device help 2>/dev/null | grep -q '"qxl-vga"'; then
-    video=qxl-vga,vgamem_mb=16,ram_size_mb=64,vram_size_mb=64
     set -- -spice "addr=127.0.0.1,port=${SPICE_PORT:-5930},disable-ticketing=on" \
         -chardev spicevmc,id=vdagent,name=vdagent \
         -device virtserialport,bus=serial.0,nr=2,chardev=vdagent,name=com.redhat.spice.0 "$@"
 else
-    video=VGA,vgamem_mb=16
     set -- -vnc "127.0.0.1:${VNC:-0}" "$@"
 fi
 
@@ -80,7 +81,7 @@ fi
     -device "$video,bus=pcie.0,addr=0x1" \
     -device pcie-root-port,id=port1,chassis=1,bus=pcie.0,addr=0x2.0x0,multifunction=on \
     -device pcie-pci-bridge,id=bridge1,bus=port1 \
-    -device virtio-blk-pci-transitional,drive=disk1,bootindex=1,bus=bridge1 \
+    -device virtio-blk-pci-transitional,drive=disk1,bootindex=1,serial=d25c0a27d03c5177ad01,bus=bridge1 \
     -device virtio-net-pci-transitional,netdev=net1,mac=00:0c:29:00:00:04,bus=bridge1 \
     -device virtio-serial-pci-transitional,id=serial,bus=bridge1 \
     -device virtio-balloon-pci-transitional,bus=bridge1 \
