@@ -27,6 +27,7 @@ CHOSEN: dict[str, Any] = {
     "agent": ["/d/agent.msi"],
     "format": "raw",
     "target": ["proxmox", "qemu"],
+    "define": "qemu:///system",
     "allow-unsigned": True,
     "discard-hibernation": True,
     "xml": "/d/domain.xml",
@@ -94,7 +95,7 @@ def test_every_option_reaches_the_conversion() -> None:
     assert named_engine(CHOSEN) != named_engine({})
     chosen = named_options(Path("/out"), CHOSEN)
     assert chosen.drivers == (Path("/d/virtio-win.iso"),)
-    assert chosen.targets == (TargetKind.PROXMOX, TargetKind.QEMU)
+    assert chosen.targets == (TargetKind.PROXMOX, TargetKind.QEMU, TargetKind.LIBVIRT)
     assert chosen.target.machine_type is MachineType.PC
     assert chosen.target.disk_bus is DiskBus.VIRTIO_SCSI
     assert chosen.target.resolution == (1280, 1024)

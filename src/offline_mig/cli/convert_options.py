@@ -57,6 +57,12 @@ _OPTIONS = (
         help="What the machine is written down for; may be given several times.",
     ),
     click.option(
+        "--define",
+        metavar="URI",
+        help="Define the machine on a libvirt connection too, such as qemu:///system; its host is "
+        "asked first whether it can run the machine. With it goes --target libvirt.",
+    ),
+    click.option(
         "--allow-unsigned",
         is_flag=True,
         help="Let a boot driver without a good signature through.",

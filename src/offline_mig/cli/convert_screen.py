@@ -79,11 +79,14 @@ def show_conversion(done: Conversion) -> None:
     for document in done.documents:
         row("", f"{done.folder / document.name} ({document.title})")
     row("", f"{done.report_file} (everything that was found and done)")
+    if report.definition is not None:
+        row("defined", f"{report.definition.name} at {report.definition.uri}")
     row("took", f"{sum(report.seconds.values()):.0f} s")
     show_notes(report.notes)
     click.echo()
     click.echo("Next:")
-    for command in next_commands(report.target, done.folder, done.documents):
+    defined_at = report.definition.uri if report.definition else None
+    for command in next_commands(report.target, done.folder, done.documents, defined_at):
         click.echo(f"  {command}")
 
 

@@ -25,7 +25,12 @@ from offline_mig.conversion.workspace import (
     recover_workspace,
     refuse_existing,
 )
-from offline_mig.errors import OfflineMigError, SourceUnreadableError, VerificationError
+from offline_mig.errors import (
+    OfflineMigError,
+    OutputRefusedError,
+    SourceUnreadableError,
+    VerificationError,
+)
 from offline_mig.guest.engine import Engine
 from offline_mig.machine import Machine
 
@@ -51,8 +56,14 @@ def convert_cached(
 ) -> Conversion | Reused:
     """Convert a machine, or take the results of an earlier conversion out of ``cache``.
 
-    Raises OfflineMigError, as ``convert`` does.
+    Raises OfflineMigError, as ``convert`` does, and OutputRefusedError where the machine is to be
+    defined: whether it still is, no cache can tell.
     """
+    if options.define is not None:
+        raise OutputRefusedError(
+            "Results out of a cache are not defined on libvirt.",
+            "Leave --define or --cache out; 'virsh define' takes the .xml.",
+        )
     cache.prepare()
     progress.step("Comparing with what is in the cache")
     machine, key = _identified(source, options, cache, engine)

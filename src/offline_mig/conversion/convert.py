@@ -15,6 +15,7 @@ from offline_mig.conversion.agent_choice import (
 from offline_mig.conversion.boot_examination import examine_boot
 from offline_mig.conversion.boot_question import BootQuestion, questions_of_targets
 from offline_mig.conversion.bulk_copy import BulkCopy, CopyAfterwards, CopyJob
+from offline_mig.conversion.definition import libvirt_host
 from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
     joined_volumes,
@@ -122,6 +123,9 @@ def rehearse_machine(
     target = _plan_target(machine, volume, proposal, files, options)
     documents = target_documents(target, machine.name, options.targets)
     notes = (*notes, *_target_notes(target, options))
+    with libvirt_host(options.define) as host:
+        if host is not None:
+            notes += host.require_fit(target, _replaced(files, options))
     return Rehearsal(machine, layout, volume, proposal, target, documents, notes)
 
 
@@ -163,6 +167,8 @@ def _convert(
         before = record_state(files, checksum=options.hashes)
 
     with ExitStack() as opened:
+        # Before anything that takes long: without libvirt there is no use in going on.
+        host = opened.enter_context(libvirt_host(options.define))
         workspace = opened.enter_context(open_workspace(output, machine.name))
         with watch.measure("prepare"):
             progress.step("Preparing the overlays")
@@ -202,6 +208,8 @@ def _convert(
                 ]
                 target = _plan_target(machine, volume, proposal, placed, options)
                 target_notes = _target_notes(target, options)
+                if host is not None:
+                    target_notes += host.require_fit(target, _replaced(placed, options))
                 documents = target_documents(target, machine.name, options.targets)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
@@ -228,6 +236,11 @@ def _convert(
             require_unchanged(before, checksum=options.hashes)
         for document in documents:
             workspace.write(document.name, document.text, executable=document.executable)
+        definition = None
+        if host is not None:
+            progress.step(f"Defining the domain at {host.uri}")
+            # What fails from here on takes it back.
+            definition = opened.enter_context(host.defined(target))
         # The report comes last: whoever waits for it finds everything else in place.
         statement = (of_results.provenance,) if options.provenance else ()
         written_down = (document.name for document in documents)
@@ -249,6 +262,7 @@ def _convert(
             published=published,
             documents=documents,
             target=target,
+            definition=definition,
             source_files=before if options.moment is None else without_times(before),
             disk_sha256=tuple(
                 file_sha256(workspace.folder / name) if options.hashes else None for name in names
@@ -393,6 +407,11 @@ def _plan_target(
         drivers=proposal.drivers.in_place,
         placed_nics=proposal.network.placed,
     )
+
+
+def _replaced(files: list[tuple[Path, int]], options: ConvertOptions) -> tuple[Path, ...]:
+    """Return the disks of an earlier conversion that the new ones may take the place of."""
+    return tuple(path for path, _ in files) if options.overwrite else ()
 
 
 def _target_notes(target: TargetMachine, options: ConvertOptions) -> tuple[str, ...]:

@@ -32,6 +32,10 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
     """
     default = ConvertOptions(output, drivers=())
     machine_type, video = given.get("machine"), given.get("video")
+    targets, define = given.get("target", default.targets), given.get("define")
+    if define is not None:
+        # What is defined is examined and written down as any other target.
+        targets = (*targets, TargetKind.LIBVIRT)
     networks = tuple(map(parse_attachment, given.get("network", ())))
     return ConvertOptions(
         output=output,
@@ -48,7 +52,8 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
         trim=given.get("trim", default.trim),
         system_partition=given.get("system-partition"),
         source=named_source(given),
-        targets=tuple(map(TargetKind, dict.fromkeys(given.get("target", default.targets)))),
+        targets=tuple(map(TargetKind, dict.fromkeys(targets))),
+        define=define,
         target=TargetOptions(
             machine_type=None if machine_type is None else MachineType(machine_type),
             disk_bus=DiskBus(given.get("bus", default.target.disk_bus)),

@@ -19,10 +19,10 @@ class ConvertOptions:
     converted disks, which reads them once more each. ``name`` replaces the machine's own.
     ``discard_hibernation`` gives a session in the guest's hiberfil.sys up. ``trim`` leaves out
     what is free on the guest's volumes, deleted files with it. ``targets`` are what the machine is
-    written down for. ``source`` is how the source is read. ``moment``, in seconds since 1970, takes
-    the place of the clock: results then depend on their inputs alone, see
-    ``conversion.reproducible``. ``provenance`` writes down what the results were made from, and
-    hashes as ``checksum`` does.
+    written down for, ``define`` is the URI of a libvirt that is told of it. ``source`` is how the
+    source is read. ``moment``, in seconds since 1970, takes the place of the clock: results
+    then depend on their inputs alone, see ``conversion.reproducible``. ``provenance`` writes down
+    what the results were made from, and hashes as ``checksum`` does.
     """
 
     output: Path
@@ -38,6 +38,7 @@ class ConvertOptions:
     system_partition: str | None = None
     source: SourceOptions = field(default_factory=SourceOptions)
     targets: tuple[TargetKind, ...] = (TargetKind.LIBVIRT,)
+    define: str | None = None
     target: TargetOptions = field(default_factory=TargetOptions)
     moment: int | None = None
     provenance: bool = False

@@ -13,6 +13,7 @@ from typing import Literal
 from offline_mig import __version__
 from offline_mig.agents.agent import Agent
 from offline_mig.conversion.agent_choice import ChosenAgents
+from offline_mig.conversion.definition import Definition
 from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.network_plan import NetworkPlan
@@ -53,7 +54,8 @@ class Report:
 
     ``wanted`` is the whole plan, ``pending`` what of it the guest was not already and what was
     therefore done; ``verdict`` is what the boot model says of the outcome; ``published`` are the
-    names of the results in ``folder``, ``documents`` those that write the machine down.
+    names of the results in ``folder``, ``documents`` those that write the machine down,
+    ``definition`` is where libvirt was told of the machine.
     """
 
     machine: Machine
@@ -72,6 +74,7 @@ class Report:
     published: tuple[str, ...]
     documents: tuple[TargetDocument, ...]
     target: TargetMachine
+    definition: Definition | None
     source_files: tuple[FileState, ...]
     disk_sha256: tuple[str | None, ...]
     seconds: Mapping[str, float]
@@ -112,12 +115,20 @@ def report_record(report: Report) -> ReportForm:
         "boot": verdict_record(report.verdict),
         "target": {
             "machine": plain(report.target),
+            "defined": plain(report.definition),
             "disk_sha256": list(report.disk_sha256),
             "free_space_left_out": report.free_space_left_out,
         },
         "seconds": dict(report.seconds),
         "notes": list(report.notes),
-        "next": list(next_commands(report.target, report.folder, report.documents)),
+        "next": list(
+            next_commands(
+                report.target,
+                report.folder,
+                report.documents,
+                report.definition.uri if report.definition else None,
+            )
+        ),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from offline_mig.agents.agent import AgentKind
+from offline_mig.conversion.definition import Definition
 from offline_mig.conversion.guest_form import GuestForm
 from offline_mig.conversion.network_plan import ConnectionOutcome
 from offline_mig.conversion.options import ConvertOptions
@@ -110,13 +111,14 @@ class DocumentForm(TypedDict):
 
 
 class TargetForm(TypedDict):
-    """The machine that came out.
+    """The machine that came out, and where libvirt was told of it, null without ``--define``.
 
     ``disk_sha256`` has one entry for each disk, null without ``--checksum``;
     ``free_space_left_out`` is in bytes.
     """
 
     machine: TargetMachine
+    defined: Definition | None
     disk_sha256: list[str | None]
     free_space_left_out: int
 

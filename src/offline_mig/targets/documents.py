@@ -65,18 +65,30 @@ def target_documents(
 
 
 def next_commands(
-    target: TargetMachine, folder: Path, documents: tuple[TargetDocument, ...]
+    target: TargetMachine,
+    folder: Path,
+    documents: tuple[TargetDocument, ...],
+    defined_at: str | None = None,
 ) -> tuple[str, ...]:
-    """Return the commands that bring the machine up for each target, its files in ``folder``."""
+    """Return the commands that bring the machine up for each target, its files in ``folder``.
+
+    ``defined_at`` is the URI of the libvirt that knows the machine already.
+    """
     # Of several files of one kind the last one is the one to begin with.
     files = {document.kind: folder / document.name for document in documents}
     return tuple(
-        command for kind, file in files.items() for command in _next_commands(target, kind, file)
+        command
+        for kind, file in files.items()
+        for command in _next_commands(target, kind, file, defined_at)
     )
 
 
-def _next_commands(target: TargetMachine, kind: TargetKind, file: Path) -> tuple[str, ...]:
+def _next_commands(
+    target: TargetMachine, kind: TargetKind, file: Path, defined_at: str | None
+) -> tuple[str, ...]:
     quoted = shlex.quote(str(file))
+    if kind is TargetKind.LIBVIRT and defined_at is not None:
+        return (f"virsh -c {shlex.quote(defined_at)} start {shlex.quote(target.name)}",)
     if kind is TargetKind.LIBVIRT:
         return (f"virsh define {quoted} && virsh start {shlex.quote(target.name)}",)
     if kind is TargetKind.PROXMOX:

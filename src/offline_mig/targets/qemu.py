@@ -71,7 +71,7 @@ def qemu_script(target: TargetMachine) -> str:
         if _UNWRITABLE.search(text):
             raise OutputRefusedError(
                 f"{text!r} has characters that a shell script cannot hold.",
-                "Choose a --name and a --bridge without control characters and in valid UTF-8.",
+                "Choose a --name and a --network without control characters and in valid UTF-8.",
             )
     # What was given to the script stays last, so that it can add to the machine.
     command = ('"$QEMU"', *_board(target), *_backends(target), *_devices(target), '"$@"')

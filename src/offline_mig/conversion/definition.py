@@ -1,0 +1,235 @@
+"""Defining a converted machine on a libvirt connection, and taking it back when the rest fails.
+
+libvirt's Python binding (python3-libvirt, LGPL) is no dependency: without it everything but this
+works. It comes from the distribution, made for the libvirt that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from offline_mig.errors import (
+    HostNotReadyError,
+    OfflineMigError,
+    OutputRefusedError,
+    ToolFailedError,
+)
+from offline_mig.targets.devices import AttachmentKind
+from offline_mig.targets.hardware import TargetMachine
+from offline_mig.targets.host_capabilities import lacks, read_capabilities
+from offline_mig.targets.libvirt import domain_xml
+
+_WITHOUT = "Or leave --define out, and define the machine later with 'virsh define'."
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A machine as it was defined: the connection's URI, the domain's name and UUID."""
+
+    uri: str
+    name: str
+    uuid: str
+
+
+@contextmanager
+def libvirt_host(uri: str | None) -> Iterator[LibvirtHost | None]:
+    """Connect to libvirt for the time of a ``with`` block; None where no URI is given.
+
+    Raises HostNotReadyError when the binding is missing or the connection fails.
+    """
+    if uri is None:
+        yield None
+        return
+    try:
+        import libvirt
+    except ImportError as error:
+        raise HostNotReadyError(
+            "--define needs libvirt's Python binding, which is not there.",
+            "Install python3-libvirt (Debian, Ubuntu, Fedora) or libvirt-python (Arch), and run "
+            f"offline-mig with the distribution's Python. {_WITHOUT}",
+        ) from error
+    # It prints every error besides raising it, unless there is a handler.
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    try:
+        connection = libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise HostNotReadyError(
+            f"libvirt cannot be reached at {uri}: {error}.",
+            f"See whether 'virsh -c {uri} list' works and you may use it. {_WITHOUT}",
+        ) from error
+    try:
+        yield LibvirtHost(uri, libvirt, connection)
+    finally:
+        connection.close()
+
+
+class LibvirtHost:
+    """A connection to libvirt, through its binding."""
+
+    def __init__(self, uri: str, binding: Any, connection: Any) -> None:
+        self.uri = uri
+        self._libvirt = binding
+        self._connection = connection
+
+    def require_fit(self, target: TargetMachine, replaced: Collection[Path]) -> tuple[str, ...]:
+        """Require that a machine can be defined here and would start; return what else to know.
+
+        An earlier domain of its name may be there if it is switched off and all its disks are
+        among ``replaced``. Raises HostNotReadyError for what the host lacks and OutputRefusedError
+        for a name or UUID that is taken.
+        """
+        self._require_free(target, replaced)
+        self._require_capable(target)
+        notes = [*self._missing_networks(target)]
+        remote = urlsplit(self.uri).hostname
+        if remote:
+            notes.append(
+                f"The domain is defined on {remote}, and its disks are here: it starts when they "
+                "are there under the same paths."
+            )
+        return tuple(notes)
+
+    @contextmanager
+    def defined(self, target: TargetMachine) -> Iterator[Definition]:
+        """Define a machine, and take that back when the ``with`` block fails.
+
+        An earlier domain that it replaces is put back then. Raises ToolFailedError when libvirt
+        refuses it.
+        """
+        earlier = self._look_up(self._connection.lookupByName, target.name)
+        before = None
+        if earlier is not None:
+            flags = self._libvirt.VIR_DOMAIN_XML_INACTIVE | self._libvirt.VIR_DOMAIN_XML_SECURE
+            before = earlier.XMLDesc(flags)
+            # A domain is the same one by both, its name and its UUID.
+            target = replace(target, uuid=earlier.UUIDString())
+        try:
+            domain = self._connection.defineXML(domain_xml(target))
+        except self._libvirt.libvirtError as error:
+            raise ToolFailedError(
+                f"libvirt at {self.uri} refuses the machine: {error}.",
+                "Convert it without --define, and see what 'virsh define' says of the .xml.",
+            ) from error
+        try:
+            yield Definition(self.uri, target.name, domain.UUIDString())
+        except BaseException as error:
+            self._take_back(domain, before, error)
+            raise
+
+    def _take_back(self, domain: Any, before: str | None, cause: BaseException) -> None:
+        try:
+            if before is not None:
+                self._connection.defineXML(before)
+            else:
+                self._undefine(domain)
+        except self._libvirt.libvirtError as error:
+            why = cause.message if isinstance(cause, OfflineMigError) else "The run was ended."
+            raise ToolFailedError(
+                f'{why} The domain "{domain.name()}" could not be taken back either: {error}.',
+                f"Undefine it with 'virsh -c {self.uri} undefine'.",
+            ) from cause
+
+    def _undefine(self, domain: Any) -> None:
+        """Undefine a domain that never ran; variables of UEFI by its name are another's."""
+        try:
+            domain.undefineFlags(self._libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+        except self._libvirt.libvirtError as error:
+            # Drivers without UEFI do not know the flag.
+            if error.get_error_code() != self._libvirt.VIR_ERR_INVALID_ARG:
+                raise
+            domain.undefine()
+
+    def _look_up(self, look: Callable[[str], Any], key: str) -> Any | None:
+        try:
+            return look(key)
+        except self._libvirt.libvirtError as error:
+            absent = (
+                self._libvirt.VIR_ERR_NO_DOMAIN,
+                self._libvirt.VIR_ERR_NO_NETWORK,
+            )
+            if error.get_error_code() in absent:
+                return None
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> ToolFailedError:
+        return ToolFailedError(
+            f"libvirt at {self.uri} failed: {error}.", f"See its log. {_WITHOUT}"
+        )
+
+    def _require_free(self, target: TargetMachine, replaced: Collection[Path]) -> None:
+        found = self._look_up(self._connection.lookupByName, target.name)
+        other = None
+        if target.uuid is not None:
+            other = self._look_up(self._connection.lookupByUUIDString, target.uuid)
+        if other is not None and other.name() != target.name:
+            raise OutputRefusedError(
+                f'The domain "{other.name()}" at {self.uri} has the UUID of the machine, '
+                f"{target.uuid}.",
+                "Undefine it, or leave --define out.",
+            )
+        if found is None:
+            return
+        if found.isActive():
+            raise OutputRefusedError(
+                f'The domain "{target.name}" at {self.uri} is running.',
+                "Shut it down and undefine it, or choose another name with --name.",
+            )
+        kept = target.uuid in (None, found.UUIDString())
+        disks = self._disks(found)
+        if not (kept and disks and disks <= {str(path) for path in replaced}):
+            raise OutputRefusedError(
+                f'There is a domain "{target.name}" at {self.uri} already.',
+                "Undefine it, or choose another name with --name; --overwrite replaces a domain "
+                "that has the UUID and the disks of this very conversion.",
+            )
+
+    def _disks(self, domain: Any) -> set[str]:
+        from defusedxml import ElementTree
+
+        root = ElementTree.fromstring(domain.XMLDesc(self._libvirt.VIR_DOMAIN_XML_INACTIVE))
+        # A disk that is no file has no place among the replaced either.
+        sources = root.findall("devices/disk[@device='disk']/source")
+        return {source.get("file", "") for source in sources}
+
+    def _require_capable(self, target: TargetMachine) -> None:
+        try:
+            text = self._connection.getDomainCapabilities(
+                None, "x86_64", str(target.machine_type), "kvm"
+            )
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() == self._libvirt.VIR_ERR_NO_SUPPORT:
+                return
+            raise HostNotReadyError(
+                f"The host at {self.uri} cannot run the machine: {error}.",
+                f"Choose a host with KVM and QEMU for x86_64. {_WITHOUT}",
+            ) from error
+        found = lacks(target, read_capabilities(text))
+        if found:
+            sentences = " ".join(lack.found for lack in found)
+            remedies = " ".join(lack.remedy for lack in found)
+            raise HostNotReadyError(
+                f"The host at {self.uri} cannot run the machine. {sentences}",
+                f"{remedies} {_WITHOUT}",
+            )
+
+    def _missing_networks(self, target: TargetMachine) -> Iterator[str]:
+        wanted = [nic.attachment for nic in target.nics]
+        for attachment in dict.fromkeys(wanted):
+            if attachment.kind is not AttachmentKind.NETWORK:
+                continue
+            network = self._look_up(self._connection.networkLookupByName, attachment.name)
+            if network is None:
+                yield (
+                    f'There is no network "{attachment.name}" at {self.uri}: the machine starts '
+                    "when there is. 'virsh net-define' makes one."
+                )
+            elif not network.isActive():
+                yield (
+                    f'The network "{attachment.name}" at {self.uri} is switched off: '
+                    f"'virsh net-start {attachment.name}' before the machine is started."
+                )
