@@ -15,6 +15,7 @@ from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts, wanted_
 from offline_mig.guest.boot_sector import BootLoader, right_geometry
 from offline_mig.guest.partition_identity import PlacedPartition
 from offline_mig.guest.partition_table import TableKind
+from offline_mig.guest.partition_types import type_name
 from offline_mig.machine import Firmware
 from offline_mig.windows.bcd import BootApplication, default_application
 from offline_mig.windows.bcd_device import candidates
@@ -272,5 +273,5 @@ def _store_findings(
 
 
 def _partitions(start: StartFacts) -> str:
-    kinds_of = ", ".join(partition.type for partition in start.table.partitions)
+    kinds_of = ", ".join(type_name(partition.type) for partition in start.table.partitions)
     return f"{start.table.kind.upper()} with {kinds_of or 'no partitions'}"
