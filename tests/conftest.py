@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from fixtures import real_hives
+from fixtures import real_hives, wine
 from fixtures.catalogue import built_together
 from fixtures.guests import (
     BuildGuest,
@@ -88,6 +88,16 @@ def userspace() -> None:
     problems = userspace_problems()
     if problems:
         pytest.skip(" ".join(problems))
+
+
+@pytest.fixture(scope="session")
+def running_wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[wine.Wine]:
+    """A Wine for Windows programs and scripts; tests that need it are skipped where it is not."""
+    missing = wine.missing_programs()
+    if missing:
+        pytest.skip(f"{', '.join(missing)} missing: Wine and a compiler for Windows programs")
+    with wine.running_wine(tmp_path_factory.mktemp("wine")) as running:
+        yield running
 
 
 def _require_data(spec: GuestSpec) -> None:

@@ -51,7 +51,8 @@ def test_both_agents_are_in_the_converted_guest(
     assert rehearsed.returncode == 0, rehearsed.stderr
     assert "+ /Program Files/SPICE Guest Agent/vdservice.exe" in rehearsed.stdout
     assert r"Services\QEMU-GA]" in rehearsed.stdout
-    assert "-s vss-install" in rehearsed.stdout
+    assert "install the QEMU guest agent by its own installer" in rehearsed.stdout
+    assert "+ /Windows/offline-mig/first-boot/qemu-ga-x86_64.msi" in rehearsed.stdout
 
     run = offline_mig(*common, "--json")
     assert run.returncode == 0, run.stderr

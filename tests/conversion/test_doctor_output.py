@@ -162,13 +162,11 @@ def test_dirty_volume_is_a_warning_and_is_not_edited(base_image: Callable[..., P
 def test_converted_guests_on_their_own_domain(
     kind: GuestKind, converted: Callable[[Case], Converted]
 ) -> None:
-    """No finding but that the processor of an XP may be another one."""
     done = converted(Case(GuestSpec(kind)))
     for machine in (["--xml", done.domain], ["--bus", "ide"], []):
         told = run("doctor", done.disk, *machine, *TRUSTED, "--json")
         assert told.exit_code == 0
-        found = {entry["id"] for entry in json.loads(told.stdout)["findings"]}
-        assert found <= ({"BOOT-PROCESSOR-DRIVER"} if kind is GuestKind.XP else set())
+        assert json.loads(told.stdout)["findings"] == []
 
 
 @pytest.mark.appliance

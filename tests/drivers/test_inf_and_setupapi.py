@@ -19,16 +19,9 @@ from fixtures.inf_texts import inf_text, windows
 from fixtures.memory_volume import MemoryVolume
 from fixtures.virtio_win import ALL_RELEASES, driver_files, drivers_of
 from fixtures.windows_tree import system_volume
+from fixtures.wine import Wine, windows_path
 from fixtures.wine_installation import Installed, installed
-from fixtures.wine_setupapi import (
-    WINDOWS_DIRECTORY,
-    Answer,
-    Tree,
-    WineSetupApi,
-    missing_programs,
-    running_wine,
-    windows_path,
-)
+from fixtures.wine_setupapi import WINDOWS_DIRECTORY, Answer, Tree, WineSetupApi
 from offline_mig.drivers.addreg import InfRegistryValue
 from offline_mig.drivers.copyfiles import CopyFile
 from offline_mig.drivers.directories import directory_path
@@ -48,12 +41,8 @@ _OLD = frozenset({"xp", "2k3", "vista", "2k8", "w7", "2k8R2"})
 
 
 @pytest.fixture(scope="module")
-def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WineSetupApi]:
-    missing = missing_programs()
-    if missing:
-        pytest.skip(f"{', '.join(missing)} missing: Wine and a compiler for Windows programs")
-    with running_wine(tmp_path_factory.mktemp("wine")) as running:
-        yield running
+def wine(running_wine: Wine) -> WineSetupApi:
+    return WineSetupApi(running_wine)
 
 
 @pytest.fixture(scope="module")

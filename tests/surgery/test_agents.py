@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -221,7 +221,7 @@ def test_spice_agent_from_its_installer(tmp_path: Path) -> None:
     assert guest.system(key, "Description") == "The Spice guest agent"
     assert guest.system(key, "ImagePath") == r'"C:\Program Files\Spice Agent\vdservice.exe"'
     assert guest.volume.exists("/Program Files/Spice Agent/vdagent.exe")
-    assert "spice-vdagent-x64.msi in the guest once" in guest.notes()
+    assert [step.id for step in guest.chosen.plan.steps] == ["spice-agent"]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,45 @@ def test_qemu_guest_agent_with_all_that_its_installer_writes(
     assert guest.get(HiveName.SOFTWARE, key, "Path") == "C:\\Program Files\\Qemu-ga\\log"
     for name, content in qemu_files(spec.architecture).items():
         assert guest.volume.read(f"/Program Files/Qemu-ga/{name}") == content
-    assert f'"{program}" -s vss-install' in guest.notes()
+    assert "vss-install" not in guest.notes()
+
+
+def test_an_installer_finishes_its_work_at_the_first_boot(tmp_path: Path) -> None:
+    source = qemu_installer(tmp_path, AMD64)
+    files = files_of(WINDOWS_10)
+    guest = bench(files, [source], tmp_path)
+    (step,) = guest.chosen.plan.steps
+    assert [(file.name, file.content) for file in step.files] == [
+        ("qemu-ga-amd64.msi", (tmp_path / "qemu-ga-amd64.msi").read_bytes())
+    ]
+    assert '"%~dp0qemu-ga-amd64.msi"' in step.commands[0]
+    assert not step.restart
+    # What is in place by then is kept by a second conversion, and the step with it.
+    guest.apply()
+    again = bench(guest.volume.files, [source], tmp_path)
+    assert again.placement is Placement.KEPT
+    assert again.chosen.plan.steps == (step,)
+
+
+@pytest.mark.parametrize("branch", ["", "WOW6432Node\\"])
+def test_what_windows_installer_knows_is_not_installed_again(branch: str, tmp_path: Path) -> None:
+    source = qemu_installer(tmp_path, AMD64)
+    command = ["msiinfo", "export", tmp_path / "qemu-ga-amd64.msi", "Property"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    code = next(line.split("\t")[1] for line in told.splitlines() if "ProductCode" in line)
+    files = files_of(WINDOWS_10)
+    with edited(files, HiveName.SOFTWARE, tmp_path) as software:
+        software.create_key(rf"{branch}{CURRENT_VERSION}\Uninstall\{code.strip()}")
+    assert bench(files, [source], tmp_path).chosen.plan.steps == ()
+
+
+def test_an_agent_without_an_installer_leaves_the_vss_provider_to_the_user(tmp_path: Path) -> None:
+    source = qemu_installer(tmp_path, AMD64)
+    (agent,) = source.agents
+    bare = replace(source, agents=(replace(agent, installer=None),))
+    guest = bench(files_of(WINDOWS_10), [bare], tmp_path)
+    assert guest.chosen.plan.steps == ()
+    assert r'"C:\Program Files\Qemu-ga\qemu-ga.exe" -s vss-install' in guest.notes()
 
 
 def with_service(

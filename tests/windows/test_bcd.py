@@ -20,16 +20,13 @@ from offline_mig.windows.bcd import (
     BootStore,
     ElementEdit,
     ObjectType,
-    SafeBoot,
     boot_application,
     boot_manager,
     default_application,
     device_edit,
     device_edits,
-    graphics_mode_edits,
     loaders,
     read_boot_store,
-    safe_boot_edit,
 )
 from offline_mig.windows.bcd_device import (
     BootVolume,
@@ -178,13 +175,12 @@ def test_elements_are_inherited_and_overridden(file: BcdFile) -> None:
     loader = default_application(file.write(inherited))
     assert loader is not None
     assert loader.graphics_mode_disabled
-    assert loader.safe_boot == SafeBoot.NETWORK
+    assert loader.safe_boot == 1  # the safe mode with a network
     overridden = more(inherited, loader={GRAPHICS_MODE_DISABLED: made.flag(False)})
     store = file.write(overridden)
     loader = default_application(store)
     assert loader is not None
     assert not loader.graphics_mode_disabled
-    assert graphics_mode_edits(store, made.LOADER) == ()
 
 
 def test_inheritance_in_circles_ends(file: BcdFile) -> None:
@@ -250,30 +246,12 @@ def test_nothing_is_moved_that_is_elsewhere(file: BcdFile) -> None:
     assert device_edits(store, {MbrIdentity(SIGNATURE, MIB): MbrIdentity(1, MIB)}) == ()
 
 
-def test_safe_mode_is_switched_on_and_off(file: BcdFile) -> None:
-    before = file.write(BIOS)
-    store = file.apply(safe_boot_edit(made.LOADER, SafeBoot.MINIMAL))
-    loader = default_application(store)
-    assert loader is not None
-    assert loader.safe_boot == SafeBoot.MINIMAL
-    assert store.objects[made.LOADER].elements[0x25000080] == made.number(0)
-    assert file.apply(safe_boot_edit(made.LOADER, None)) == before
-
-
 def test_a_device_is_set(file: BcdFile) -> None:
     file.write(BIOS)
     edit = device_edit(made.LOADER, APPLICATION_DEVICE, DeviceElement(BootVolume()))
     found = default_application(file.apply(edit))
     assert found is not None
     assert found.device == BootVolume()
-
-
-def test_graphics_mode_is_enabled_wherever_it_was_disabled(file: BcdFile) -> None:
-    disabled = {GRAPHICS_MODE_DISABLED: made.flag(True)}
-    store = file.write(more(UEFI, loader=disabled, global_settings=disabled))
-    edits = graphics_mode_edits(store, made.LOADER)
-    assert [edit.object_id for edit in edits] == [made.LOADER, made.GLOBAL_SETTINGS]
-    assert file.apply(*edits) == BcdFile(file.path.with_name("other")).write(UEFI)
 
 
 def test_what_is_no_store_has_nothing(file: BcdFile) -> None:

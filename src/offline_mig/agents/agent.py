@@ -97,7 +97,8 @@ class Agent:
     itself); ``product`` is what its installer calls it. ``given`` is what the source has of it, by
     name: the installer, or the programs themselves. ``images`` is what its programs and
     libraries, by lower-case name, say of the Windows that they run on. ``installer`` is whether
-    it comes from an MSI. ``notes`` are about what of it is left out.
+    it comes from an MSI, and ``product_code`` the GUID in braces by which Windows records what that
+    installs, "" where it says none. ``notes`` are about what of it is left out.
     """
 
     kind: AgentKind
@@ -112,6 +113,7 @@ class Agent:
     given: Mapping[str, bytes] = field(repr=False)
     registry: tuple[AgentRegistryValue, ...] = ()
     installer: bool = False
+    product_code: str = ""
     notes: tuple[str, ...] = ()
 
     @property

@@ -59,6 +59,7 @@ _MAX_DEPTH = 32
 _MAX_TEXT = 4096
 #: Accounts that need no password ("Service User Accounts").
 _ACCOUNTS = ("localsystem", r"nt authority\localservice", r"nt authority\networkservice")
+_GUID = re.compile(r"\{[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\}", re.ASCII | re.IGNORECASE)
 _PLAIN_VERSION = re.compile(r"[0-9.]{1,40}")
 _PLAIN_NAME = re.compile(r'[^\\/:*?"<>|\x00-\x1f]{1,255}')
 _TOKEN = re.compile(r"\[([^\[\]]*)\]")
@@ -106,6 +107,7 @@ class _Package:
         architecture = image.architecture if image else None
         registry, notes = self._registry(architecture)
         version = self._properties.get("ProductVersion", "")
+        code = self._properties.get("ProductCode", "")
         return Agent(
             kind=kind,
             version=version if _PLAIN_VERSION.fullmatch(version) else "",
@@ -119,6 +121,7 @@ class _Package:
             given=given,
             registry=registry,
             installer=True,
+            product_code=code if _GUID.fullmatch(code) else "",
             notes=(*notes, *self._conditions()),
         )
 

@@ -19,10 +19,17 @@ from offline_mig.conversion.progress import Progress, Silent
 from offline_mig.conversion.report import (
     agents_record,
     drivers_record,
+    first_start_record,
     network_record,
     report_record,
 )
-from offline_mig.conversion.report_form import AgentForm, DriverForm, NetworkForm, ReportForm
+from offline_mig.conversion.report_form import (
+    AgentForm,
+    DriverForm,
+    FirstBootForm,
+    NetworkForm,
+    ReportForm,
+)
 from offline_mig.conversion.result_cache import ResultCache
 from offline_mig.guest.engine import Engine
 from offline_mig.machine import Machine
@@ -42,6 +49,7 @@ class PlanForm(TypedDict):
     drivers: list[DriverForm]
     agents: list[AgentForm]
     network: NetworkForm
+    first_boot: FirstBootForm
     plan: list[BlockForm]
     wanted: list[BlockForm]
     target: TargetMachine
@@ -132,6 +140,7 @@ def rehearsal_record(rehearsal: Rehearsal) -> PlanForm:
         "drivers": drivers_record(proposal.drivers),
         "agents": agents_record(proposal.agents),
         "network": network_record(proposal.network),
+        "first_boot": first_start_record(proposal.first_start),
         "plan": plan_record(proposal.pending),
         "wanted": plan_record(proposal.wanted),
         "target": plain(rehearsal.target),

@@ -13,14 +13,16 @@ from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.plain_data import plain
 from offline_mig.machine import Machine
 from offline_mig.sources.options import SourceOptions
+from offline_mig.surgery.first_boot_log import FirstBootRecord
 
 
 class InspectForm(TypedDict):
-    """What ``inspect`` found."""
+    """What ``inspect`` found; ``first_boot`` is what a conversion left for it, null for nothing."""
 
     schema: Literal["offline-mig/inspect/1"]
     machine: Machine
     guest: GuestForm
+    first_boot: FirstBootRecord | None
     notes: list[str]
 
 
@@ -46,5 +48,6 @@ def inspection_record(found: Examination) -> InspectForm:
         "schema": "offline-mig/inspect/1",
         "machine": plain(found.machine),
         "guest": guest_record(found.facts, found.volume, found.layout),
+        "first_boot": plain(found.first_boot),
         "notes": list(found.notes),
     }

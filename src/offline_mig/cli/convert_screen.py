@@ -6,6 +6,7 @@ from collections import Counter
 
 import click
 
+from offline_mig.cli.first_boot_screen import show_first_start
 from offline_mig.cli.screen import (
     counted,
     plural,
@@ -42,6 +43,7 @@ def show_rehearsal(rehearsal: Rehearsal, command: str) -> None:
         click.echo(f"{document.name} would be ({document.title}):")
         click.echo(document.text.rstrip())
         click.echo()
+    show_first_start(rehearsal.proposal.first_start.expectations)
     show_notes(rehearsal.notes)
     click.echo()
     click.echo(f"To do it: {command}")
@@ -82,6 +84,8 @@ def show_conversion(done: Conversion) -> None:
     if report.definition is not None:
         row("defined", f"{report.definition.name} at {report.definition.uri}")
     row("took", f"{sum(report.seconds.values()):.0f} s")
+    click.echo()
+    show_first_start(report.first_start.expectations)
     show_notes(report.notes)
     click.echo()
     click.echo("Next:")
@@ -100,6 +104,8 @@ def show_reused(done: Reused) -> None:
     for document in done.documents:
         row("", f"{done.folder / document['name']} ({document['title']})")
     row("", f"{done.report_file} (everything that was found and done)")
+    click.echo()
+    show_first_start(done.report["first_boot"]["expect"])
     show_notes(done.report["notes"])
     click.echo()
     click.echo("Next:")

@@ -10,6 +10,7 @@ import click
 from offline_mig.api import inspection
 from offline_mig.cli import screen
 from offline_mig.cli.convert_options import by_name
+from offline_mig.cli.first_boot_screen import show_first_boot
 from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import ENGINE, JSON, PATH, SYSTEM_PARTITION
 from offline_mig.cli.source_parameters import source_options
@@ -40,3 +41,6 @@ def inspect(
         print_json(inspection.inspection_record(found))
     else:
         screen.show_examination(found)
+        if found.first_boot is not None:
+            show_first_boot(found.first_boot)
+        screen.show_notes(found.notes)

@@ -79,7 +79,6 @@ def show_examination(found: Examination) -> None:
     show_windows(found.facts)
     row("volume", f"{found.volume.name}, Windows in {found.volume.root}")
     row("free space", size(found.facts.free_space))
-    show_notes(found.notes)
 
 
 def windows_name(version: WindowsVersion) -> str:
@@ -147,9 +146,9 @@ def counted(plan: Plan) -> str:
     return f"{registry} registry values and keys,{hives}{session} and {plural(files, 'file')},"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a number of things in words."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Return a number of things in words; ``several`` is the plural that is no plain one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {several or noun + 's'}"
 
 
 def _colour(line: str) -> str | None:

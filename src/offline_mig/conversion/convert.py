@@ -253,6 +253,7 @@ def _convert(
             drivers=proposal.drivers,
             agents=proposal.agents,
             network=proposal.network,
+            first_start=proposal.first_start,
             wanted=proposal.wanted,
             pending=proposal.pending,
             journal=journal,
@@ -406,6 +407,7 @@ def _plan_target(
         realtime_is_universal=proposal.facts.realtime_is_universal,
         drivers=proposal.drivers.in_place,
         placed_nics=proposal.network.placed,
+        hal=proposal.hal,
     )
 
 

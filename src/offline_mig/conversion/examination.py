@@ -19,6 +19,7 @@ from offline_mig.machine import Firmware, Machine
 from offline_mig.sources.machine_source import read_machine
 from offline_mig.sources.options import SourceOptions
 from offline_mig.surgery.facts import GuestFacts, examine
+from offline_mig.surgery.first_boot_log import FirstBootRecord, read_first_boot
 from offline_mig.surgery.system_volume import (
     DiskLayout,
     SystemVolume,
@@ -31,12 +32,13 @@ from offline_mig.windows.hive import Hive, HiveName
 
 @dataclass(frozen=True)
 class Examination:
-    """A guest and what is in it."""
+    """A guest and what is in it. ``first_boot`` is what an earlier conversion left for it."""
 
     machine: Machine
     layout: DiskLayout
     volume: SystemVolume
     facts: GuestFacts
+    first_boot: FirstBootRecord | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -185,8 +187,8 @@ def examine_machine(
         locate_windows(
             engine, source_images(found), writable=False, system_partition=system_partition
         ) as (disks, layout, volume),
-        examined_volume(disks, volume) as (_, facts),
+        examined_volume(disks, volume) as (files, facts),
     ):
         machine = with_found_firmware(found, layout)
         notes = (*disks.notes, *machine.notes, *volume.notes, *facts.notes)
-        return Examination(machine, layout, volume, facts, notes)
+        return Examination(machine, layout, volume, facts, read_first_boot(files, facts), notes)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.agents.source import AgentSource
 from offline_mig.conversion.agent_choice import ChosenAgents, choose_and_plan_agents
 from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers
 from offline_mig.conversion.examination import examined_volume, readable_hives
+from offline_mig.conversion.first_start import FirstStart, plan_first_start
 from offline_mig.conversion.network_plan import NetworkPlan, plan_network
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.diagnosis import catalogue as kinds
+from offline_mig.diagnosis.boot_facts import NT6
 from offline_mig.diagnosis.start_examination import examine_start
+from offline_mig.diagnosis.start_facts import StartFacts
 from offline_mig.diagnosis.start_repair import needed_contents, plan_start_repair
 from offline_mig.diagnosis.start_rules import start_findings
 from offline_mig.drivers.media import DriverMedia
@@ -22,12 +25,15 @@ from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.machine import Machine
 from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.conversion_plan import missing_files, plan_conversion
+from offline_mig.surgery.drive_letters import letter_notes
 from offline_mig.surgery.driver_cabinet import take_from_cabinets
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan, PlanBlock
+from offline_mig.surgery.processor_drivers import plan_processor_drivers
 from offline_mig.surgery.record import diff_lines
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.devices import VideoModel
+from offline_mig.windows.hal import Hal, hal_of_device, hal_of_file
 
 #: What the new machine asks of the start that the old one did not: its firmware remembers no
 #: Windows, and its BIOS may count other heads. What else is wrong was wrong before.
@@ -39,13 +45,16 @@ class Proposal:
     """What is to be done to one guest, decided with its system volume mounted read-only.
 
     ``wanted`` is the whole plan, ``pending`` what of it the guest is not already; ``diff`` shows
-    the latter.
+    the latter. ``hal`` is what a Windows before Vista runs on, None for later ones and where it
+    cannot be told.
     """
 
     facts: GuestFacts
     drivers: ChosenDrivers
     agents: ChosenAgents
     network: NetworkPlan
+    first_start: FirstStart
+    hal: Hal | None
     wanted: Plan
     pending: Plan
     diff: tuple[str, ...]
@@ -83,36 +92,65 @@ def propose(
             serial=drivers.in_place.serial,
             graphics=options.target.graphics,
         )
-        start = _start_blocks(disks, layout, volume, machine, files, facts)
+        start = _examined_start(disks, layout, volume, machine, files, facts)
         network = plan_network(facts, machine, drivers, options)
-        wanted = replace(
-            wanted,
-            blocks=(*wanted.blocks, *start, *network.blocks, *agents.plan.blocks),
-            notes=(*wanted.notes, *cabinet_notes, *network.notes),
+        first_start = plan_first_start(facts, len(machine.disks), drivers, agents.plan.steps)
+        blocks = (
+            *wanted.blocks,
+            plan_processor_drivers(facts),
+            *_start_blocks(start, files, facts),
+            *network.blocks,
+            *agents.plan.blocks,
+            *first_start.blocks,
+        )
+        wanted = Plan(
+            tuple(block for block in blocks if block.changes),
+            (
+                *wanted.notes,
+                *cabinet_notes,
+                *network.notes,
+                *first_start.notes,
+                *letter_notes(facts, layout.tables),
+            ),
         )
         guest = OpenGuest(files, readable_hives(facts))
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
-        return Proposal(facts, drivers, agents, network, wanted, pending, diff)
+        hal = _hal(start, facts)
+        return Proposal(facts, drivers, agents, network, first_start, hal, wanted, pending, diff)
 
 
-def _start_blocks(
+def _examined_start(
     disks: GuestDisks,
     layout: DiskLayout,
     volume: SystemVolume,
     machine: Machine,
     files: JoinedVolumes,
     facts: GuestFacts,
+) -> StartFacts:
+    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
+        return examine_start(
+            disks, layout, volume, files, facts.version, machine.firmware, Path(scratch)
+        )
+
+
+def _start_blocks(
+    start: StartFacts, files: JoinedVolumes, facts: GuestFacts
 ) -> tuple[PlanBlock, ...]:
     """Return what the way from the new machine's firmware to Windows needs."""
-    windows = facts.version
-    with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
-        start = examine_start(
-            disks, layout, volume, files, windows, machine.firmware, Path(scratch)
-        )
-    findings = [f for f in start_findings(start, windows) if f.kind in _OF_THE_MOVE]
+    findings = [f for f in start_findings(start, facts.version) if f.kind in _OF_THE_MOVE]
     contents = {name: files.read(name) for name in needed_contents(start, findings)}
-    return plan_start_repair(start, windows, findings, contents)
+    return plan_start_repair(start, facts.version, findings, contents)
+
+
+def _hal(start: StartFacts, facts: GuestFacts) -> Hal | None:
+    """Return the HAL that boot.ini names for the Windows that starts, else the one set up."""
+    if facts.version.nt >= NT6:
+        return None
+    ini = start.started.boot_ini if start.started else None
+    entry = ini.starting if ini else None
+    named = (entry.switch("hal") if entry else None) or ""
+    return hal_of_file(named) or hal_of_device(facts.system, facts.control_sets.default)
 
 
 def found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> tuple[str, ...]:

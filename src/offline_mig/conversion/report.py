@@ -15,6 +15,7 @@ from offline_mig.agents.agent import Agent
 from offline_mig.conversion.agent_choice import ChosenAgents
 from offline_mig.conversion.definition import Definition
 from offline_mig.conversion.driver_choice import ChosenDrivers
+from offline_mig.conversion.first_start import FirstStart
 from offline_mig.conversion.guest_record import guest_record
 from offline_mig.conversion.network_plan import NetworkPlan
 from offline_mig.conversion.options import ConvertOptions
@@ -23,6 +24,7 @@ from offline_mig.conversion.report_form import (
     AgentForm,
     AgentPackageForm,
     DriverForm,
+    FirstBootForm,
     NetworkForm,
     PackageForm,
     ReportForm,
@@ -65,6 +67,7 @@ class Report:
     drivers: ChosenDrivers
     agents: ChosenAgents
     network: NetworkPlan
+    first_start: FirstStart
     wanted: Plan
     pending: Plan
     journal: Journal
@@ -109,6 +112,7 @@ def report_record(report: Report) -> ReportForm:
         "drivers": drivers_record(report.drivers),
         "agents": agents_record(report.agents),
         "network": network_record(report.network),
+        "first_boot": first_start_record(report.first_start),
         "plan": plan_record(report.pending),
         "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),
@@ -174,6 +178,20 @@ def network_record(network: NetworkPlan) -> NetworkForm:
         "absent": plain(network.absent),
         "virtual": plain(network.state.virtual),
         "routes": list(network.state.routes),
+    }
+
+
+def first_start_record(first_start: FirstStart) -> FirstBootForm:
+    """Return what is to be expected of the first start as plain data."""
+    first_boot = first_start.first_boot
+    return {
+        "expect": list(first_start.expectations),
+        "restarts": first_boot.restarts,
+        "steps": [
+            {"id": step.id, "title": step.title, "tries": step.tries, "restart": step.restart}
+            for step in first_boot.steps
+        ],
+        "log": first_boot.log if first_boot.steps else None,
     }
 
 

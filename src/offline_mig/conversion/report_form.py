@@ -88,6 +88,27 @@ class NetworkForm(TypedDict):
     routes: list[str]
 
 
+class FirstBootStepForm(TypedDict):
+    """A step of the first boot: how often it is tried at most, and whether a restart follows."""
+
+    id: str
+    title: str
+    tries: int
+    restart: bool
+
+
+class FirstBootForm(TypedDict):
+    """What happens when Windows first starts; ``log`` is null where there are no steps.
+
+    ``expect`` says it in sentences, ``restarts`` is how often Windows restarts by itself at most.
+    """
+
+    expect: list[str]
+    restarts: int
+    steps: list[FirstBootStepForm]
+    log: str | None
+
+
 class EngineForm(TypedDict):
     """What opened the guest."""
 
@@ -142,6 +163,7 @@ class ReportForm(TypedDict):
     drivers: list[DriverForm]
     agents: list[AgentForm]
     network: NetworkForm
+    first_boot: FirstBootForm
     plan: list[BlockForm]
     wanted: list[BlockForm]
     journal: list[EntryForm]

@@ -10,10 +10,8 @@ from offline_mig.diagnosis.boot_service import image_of, service_key
 from offline_mig.diagnosis.finding import Confidence, Finding
 from offline_mig.guest.ntfs import NtfsState
 from offline_mig.windows.hibernation import Certainty, Hibernation, Session
+from offline_mig.windows.processor_drivers import PROCESSOR_DRIVERS
 
-#: Drivers that switch power states of the processor, of Windows XP and 2003 (processr.inf and
-#: cpu.inf): which of them is used depends on the processor that Windows was set up on.
-PROCESSOR_DRIVERS = ("intelppm", "processr", "p3", "amdk6", "amdk7", "amdk8", "amdppm", "crusoe")
 #: What is taken for a full hibernation because it cannot be told may be a fast startup.
 _CONFIDENCES = {
     Certainty.KNOWN: Confidence.HIGH,

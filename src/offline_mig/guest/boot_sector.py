@@ -17,8 +17,6 @@ from offline_mig.guest.partition_table import SECTOR
 BOOT_CODE_SIZE = 16 * SECTOR
 #: Sectors per track (2 bytes), heads (2) and hidden sectors (4) in the BPB.
 _GEOMETRY_AT = 0x18
-#: Where FAT32 keeps the number of its backup boot sector.
-_FAT32_BACKUP_AT = 0x32
 _MOST_HIDDEN_SECTORS = 0xFFFFFFFF
 #: The geometry of a disk as QEMU makes it up from the size (hw/block/hd-geometry.c).
 _SECTORS_PER_TRACK = 63
@@ -59,7 +57,7 @@ class BootSector:
 
     ``drive`` is the BIOS drive that the code of NT 5 reads from, 0x80 for the first disk, whichever
     the BIOS started. ``marked`` tells whether the sector ends in 55 AA, without which nothing
-    starts it. ``backup`` is the sector of the volume that holds a copy, None when there is none.
+    starts it.
     """
 
     kind: VolumeKind
@@ -70,15 +68,6 @@ class BootSector:
     drive: int
     loader: BootLoader
     marked: bool
-    backup: int | None
-
-    @property
-    def backup_offset(self) -> int | None:
-        """Where the copy begins, in bytes from the volume's start.
-
-        On NTFS that is behind the sectors that the volume counts, in the partition's last one.
-        """
-        return None if self.backup is None else self.backup * self.sector_size
 
 
 def read_boot_sector(start: bytes) -> BootSector | None:
@@ -95,12 +84,10 @@ def read_boot_sector(start: bytes) -> BootSector | None:
     is_fat32 = kind is VolumeKind.FAT and start[82:87] == b"FAT32"
     if kind is VolumeKind.NTFS:
         (total,) = struct.unpack_from("<Q", start, 0x28)
-        backup = total or None
     else:
         (small,) = struct.unpack_from("<H", start, 0x13)
         (large,) = struct.unpack_from("<I", start, 0x20)
         total = small or large
-        (backup,) = struct.unpack_from("<H", start, _FAT32_BACKUP_AT) if is_fat32 else (None,)
     return BootSector(
         kind=kind,
         oem_id=start[3:11].decode("latin-1").rstrip(),
@@ -110,7 +97,6 @@ def read_boot_sector(start: bytes) -> BootSector | None:
         drive=start[0x40 if is_fat32 else 0x24],
         loader=_loader(start, 0x5A if is_fat32 else 0x54 if kind is VolumeKind.NTFS else 0x3E),
         marked=start[510:512] == b"\x55\xaa",
-        backup=backup or None,
     )
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from offline_mig.agents.agent import Agent, AgentFile, AgentKind, AgentPath, AgentText
+from offline_mig.surgery.agent_installation import installation_step
 from offline_mig.surgery.changes import Change, CreateKey, SetValue, WriteFile
 from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.first_boot import FirstBootStep
 from offline_mig.surgery.installed_agents import InstalledAgent
 from offline_mig.surgery.plan import PlanBlock
 from offline_mig.surgery.registration import set_values
@@ -47,11 +49,15 @@ class PlacedAgent:
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """The changes for all agents, what becomes of each, and notes about what is left to do."""
+    """The changes for all agents, what becomes of each, and notes about what is left to do.
+
+    ``steps`` are what is left to Windows itself.
+    """
 
     blocks: tuple[PlanBlock, ...] = ()
     placed: tuple[PlacedAgent, ...] = ()
     notes: tuple[str, ...] = ()
+    steps: tuple[FirstBootStep, ...] = ()
 
 
 def plan_agents(
@@ -67,6 +73,7 @@ def plan_agents(
         blocks=tuple(block for plan in plans for block in plan.blocks),
         placed=tuple(placed for plan in plans for placed in plan.placed),
         notes=tuple(note for plan in plans for note in plan.notes),
+        steps=tuple(step for plan in plans for step in plan.steps),
     )
 
 
@@ -84,7 +91,8 @@ def _plan(
             f"kept: {reason}."
         )
         placed = PlacedAgent(agent, Placement.KEPT, folder, installed.service)
-        return AgentPlan((), (placed,), (note, *_disabled(installed)))
+        steps = _steps(facts, agent) if installed.content == _program(agent) else ()
+        return AgentPlan((), (placed,), (note, *_disabled(installed)), steps)
     return _update(facts, folders, agent, installed, folder)
 
 
@@ -95,13 +103,21 @@ def _reason_to_keep(agent: Agent, installed: InstalledAgent) -> str | None:
     program = installed.program
     if program is None or program.rpartition("\\")[2].casefold() != name.casefold():
         return f"what it runs ({program or 'a file outside of the Windows volume'}) is no {name}"
-    ours = next(file.content for file in agent.files if file.path == agent.service.program)
-    if installed.content == ours:
+    if installed.content == _program(agent):
         return f"its {name} is the same"
     version = agent.program_version
     if installed.version and version and installed.version >= version:
         return f"its version {_dotted(installed.version)} is as new as {_dotted(version)}"
     return None
+
+
+def _program(agent: Agent) -> bytes:
+    return next(file.content for file in agent.files if file.path == agent.service.program)
+
+
+def _steps(facts: GuestFacts, agent: Agent) -> tuple[FirstBootStep, ...]:
+    step = installation_step(facts, agent)
+    return () if step is None else (step,)
 
 
 def _place(facts: GuestFacts, folders: KnownFolders, agent: Agent) -> AgentPlan:
@@ -111,13 +127,15 @@ def _place(facts: GuestFacts, folders: KnownFolders, agent: Agent) -> AgentPlan:
     for control_set in facts.control_sets.bootable:
         changes += _service(folders, agent, control_set)
     changes += _registry(folders, agent)
+    steps = _steps(facts, agent)
     assumed = [
         folders.notes[file.path.folder] for file in agent.files if file.path.folder in folders.notes
     ]
     return AgentPlan(
         (PlanBlock(_title(agent), tuple(changes)),),
         (PlacedAgent(agent, Placement.PLACED, folder, agent.service.name),),
-        (*dict.fromkeys(assumed), *_left_to_do(agent, folder)),
+        (*dict.fromkeys(assumed), *_left_to_do(agent, folder, steps)),
+        steps,
     )
 
 
@@ -135,6 +153,7 @@ def _update(
             reason = f"the service {installed.service}, as {installed.control_set} has it"
             changes += set_values(key, installed.values, reason)
     changes += _registry(folders, agent)
+    steps = _steps(facts, agent)
     old = f"version {_dotted(installed.version)}" if installed.version else "the one"
     note = (
         f"The guest has a {agent.kind} already (service {installed.service}): its files in "
@@ -144,7 +163,8 @@ def _update(
     return AgentPlan(
         (PlanBlock(_title(agent), tuple(changes)),),
         (PlacedAgent(agent, Placement.UPDATED, folder, installed.service),),
-        (note, *_disabled(installed), *_left_to_do(agent, folder)),
+        (note, *_disabled(installed), *_left_to_do(agent, folder, steps)),
+        steps,
     )
 
 
@@ -208,14 +228,11 @@ def _registry(folders: KnownFolders, agent: Agent) -> Iterator[Change]:
         yield SetValue(HiveName.SOFTWARE, key, entry.name, value, reason)
 
 
-def _left_to_do(agent: Agent, folder: str) -> tuple[str, ...]:
+def _left_to_do(agent: Agent, folder: str, steps: Sequence[FirstBootStep]) -> tuple[str, ...]:
     """Return notes about what can only be done in the guest, with the commands to run there."""
     notes = list(agent.notes)
-    if agent.installer:
-        notes.append(
-            f'The {agent.kind} was not installed by Windows Installer, so "Programs and Features" '
-            f"does not list it; to have that, run {_package_name(agent)} in the guest once."
-        )
+    if steps:
+        return tuple(notes)
     names = {file.path.name.lower() for file in agent.files}
     if agent.kind is AgentKind.QEMU and _VSS_PROVIDER in names:
         notes.append(
@@ -224,10 +241,6 @@ def _left_to_do(agent: Agent, folder: str) -> tuple[str, ...]:
             f'"{folder}\\{agent.service.program.name}" -s vss-install'
         )
     return tuple(notes)
-
-
-def _package_name(agent: Agent) -> str:
-    return (agent.location or agent.source).rpartition("/")[2]
 
 
 def _disabled(installed: InstalledAgent) -> tuple[str, ...]:

@@ -18,12 +18,18 @@ from offline_mig.targets.devices import (
     Timer,
     UsbController,
 )
-from offline_mig.targets.identity import machine_name, machine_uuid
+from offline_mig.targets.identity import (
+    activation_note,
+    machine_name,
+    machine_uuid,
+    unicast_mac,
+)
 from offline_mig.targets.network import plan_nics
 from offline_mig.targets.options import DriversInPlace, TargetOptions
 from offline_mig.targets.processors import Processors, plan_processors
 from offline_mig.targets.storage import plan_cdroms, plan_disks, require_driver
 from offline_mig.targets.video import VideoCard, choose_video
+from offline_mig.windows.hal import Hal
 from offline_mig.windows.version import Architecture, WindowsVersion
 
 __all__ = [
@@ -132,22 +138,26 @@ def plan_hardware(
     realtime_is_universal: bool,
     drivers: DriversInPlace,
     placed_nics: Collection[int] = (),
+    hal: Hal | None = None,
 ) -> TargetMachine:
     """Decide the hardware for a converted guest.
 
     ``placed_nics`` are the positions of network cards that Windows expects in the places of
-    ``nic_places``. Odd values in ``machine`` are mended with a note, never refused. Raises
-    NoDriverError when the guest has no driver for the disk bus that was chosen: such a machine
-    stops with 0x0000007B.
+    ``nic_places``. ``hal`` is what a Windows before Vista was set up with, None where that is not
+    known. Odd values in ``machine`` are mended with a note, never refused. Raises NoDriverError
+    when the guest has no driver for the disk bus that was chosen: such a machine stops with
+    0x0000007B.
     """
     disk_bus = _disk_bus(windows, options)
     require_driver(disk_bus, drivers)
     nt5 = windows.nt < _NT6
     notes: list[str] = []
     machine_type = _machine_type(machine, windows, options, notes)
-    memory, processors = _resources(machine, windows, notes)
+    memory, processors = _resources(machine, windows, hal, notes)
     name, uuid = _name(machine, notes), _uuid(machine, notes)
     devices = plan_disks(disks, disk_bus, uuid or name, notes)
+    if nt5:
+        notes.append(activation_note(keeps_mac=any(unicast_mac(nic.mac) for nic in machine.nics)))
     return TargetMachine(
         name=name,
         uuid=uuid,
@@ -206,12 +216,25 @@ def _uuid(machine: Machine, notes: list[str]) -> str | None:
 
 
 def _resources(
-    machine: Machine, windows: WindowsVersion, notes: list[str]
+    machine: Machine, windows: WindowsVersion, hal: Hal | None, notes: list[str]
 ) -> tuple[int, Processors]:
     memory = machine.memory
     if memory < _LEAST_MEMORY:
         memory = _DEFAULT_MEMORY
         notes.append(f"The source names no usable amount of memory; {memory} MiB were taken.")
+    if hal is not None and not hal.acpi:
+        notes.append(
+            f'This Windows was set up as "{hal.name}", without ACPI: it does not switch the '
+            "machine off when it is shut down, and finds its devices as an old BIOS reports them."
+        )
+    if hal is not None and not hal.multiprocessor:
+        if machine.vcpus > 1:
+            notes.append(
+                f"The {machine.vcpus} processors became one: this Windows was set up as "
+                f'"{hal.name}" and uses one only. Its HAL is not exchanged from outside; to use '
+                "more, have the guest change it where it still runs (device manager, Computer)."
+            )
+        return memory, Processors(1, 1)
     processors = plan_processors(machine.vcpus, machine.cores_per_socket, windows)
     if processors.count != machine.vcpus:
         notes.append("The source names no usable number of processors; one was taken.")

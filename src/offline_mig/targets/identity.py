@@ -85,6 +85,24 @@ def new_serial(owner: str, index: int) -> str:
     return uuid.uuid5(_SERIALS, f"{owner}/{index}").hex[:20]
 
 
+def activation_note(*, keeps_mac: bool) -> str:
+    """Return what the move means for the activation of Windows XP and 2003.
+
+    They hash ten things of the machine, of which seven points must be as they were: the network
+    card's address counts three, everything else one (Microsoft, "Technical Details on Microsoft
+    Product Activation for Windows XP", 2001). A BIOS-locked one of a manufacturer (SLP) looks for
+    its BIOS, and volume licences for nothing.
+    """
+    kept = "the volume's serial number and the amount of memory are kept"
+    if keeps_mac:
+        kept = f"the network card's address, {kept}"
+    return (
+        f"Activation: {kept}; the controllers of disks, the disk itself, the CD-ROM drive, the "
+        "screen's adapter and the processor are others. A Windows without a volume licence may "
+        "want to be activated again within days."
+    )
+
+
 def _is_unfit(character: str) -> bool:
     # Cc are controls, Cs lone surrogates, Zl and Zp line and paragraph separators; U+FFFE and
     # U+FFFF are no characters of XML 1.0.

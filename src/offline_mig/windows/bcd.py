@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
 
@@ -78,14 +78,6 @@ class ObjectType(IntEnum):
     NTLDR = 0x10300006
     BOOT_SECTOR = 0x10400008
     DEVICE_OPTIONS = 0x30000000
-
-
-class SafeBoot(IntEnum):
-    """Kinds of safe mode (Microsoft, "BcdLibrary_SafeBoot")."""
-
-    MINIMAL = 0
-    NETWORK = 1
-    DIRECTORY_REPAIR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,29 +308,6 @@ def device_edits(
 def device_edit(object_id: str, element: int, device: DeviceElement) -> ElementEdit:
     """Return the edit that gives an object a device."""
     return ElementEdit(object_id, element, RegistryValue.binary(encode_device(device)))
-
-
-def safe_boot_edit(object_id: str, mode: SafeBoot | None) -> ElementEdit:
-    """Return the edit that makes a loader start Windows in a safe mode, or no more."""
-    value = None if mode is None else RegistryValue.binary(mode.to_bytes(8, "little"))
-    return ElementEdit(object_id, SAFE_BOOT, value)
-
-
-def graphics_mode_edits(store: BootStore, object_id: str) -> tuple[ElementEdit, ...]:
-    """Return the edits that let a loader draw again (``graphicsmodedisabled`` is taken away).
-
-    Where the element is inherited it is taken away where it is, for all that inherit it.
-    """
-    edits = []
-    left = store
-    while left.flag(object_id, GRAPHICS_MODE_DISABLED):
-        holder = left.holder(object_id, GRAPHICS_MODE_DISABLED)
-        if holder is None:
-            break
-        edits.append(ElementEdit(holder.id, GRAPHICS_MODE_DISABLED, None))
-        elements = {k: v for k, v in holder.elements.items() if k != GRAPHICS_MODE_DISABLED}
-        left = BootStore({**left.objects, holder.id: replace(holder, elements=elements)})
-    return tuple(edits)
 
 
 def _references(value: RegistryValue | None) -> tuple[str, ...]:

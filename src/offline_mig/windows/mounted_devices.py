@@ -90,8 +90,6 @@ class ConflictKind(StrEnum):
     ABSENT = "absent"
     #: Disks are copies of each other; Windows changes the signature of one, which loses letters.
     AMBIGUOUS = "ambiguous"
-    #: The same volume has other letters too; Windows uses one of them.
-    SEVERAL_LETTERS = "several letters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +163,9 @@ def letter_conflicts(
         if device.letter is None or not isinstance(device.id, MbrIdentity | GptIdentity):
             continue
         found = _partitions(tables, device.id)
-        same = [other for other in mounted if other.letter and other.id == device.id]
-        kinds = {
-            ConflictKind.ABSENT: not found,
-            ConflictKind.AMBIGUOUS: len(found) > 1,
-            ConflictKind.SEVERAL_LETTERS: len(same) > 1,
-        }
-        conflicts += [
-            LetterConflict(device.letter, kind, device.id)
-            for kind, applies in kinds.items()
-            if applies
-        ]
+        if len(found) != 1:
+            kind = ConflictKind.AMBIGUOUS if found else ConflictKind.ABSENT
+            conflicts.append(LetterConflict(device.letter, kind, device.id))
     return tuple(conflicts)
 
 
