@@ -7,7 +7,9 @@ files of a machine by hand wants to go back for them only once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
 from offline_mig.machine import DiskFormat, Window
@@ -15,9 +17,10 @@ from offline_mig.sources.disk_format import HEAD, recognise
 from offline_mig.sources.file_access import exists, open_file, shown, stat_regular_file
 from offline_mig.sources.hypervisor_layer import VHD_FOOTER, read_hypervisor_layer
 from offline_mig.sources.layer import Layer, Parent
+from offline_mig.sources.lost_parent import find_lost_parent
 from offline_mig.sources.named_files import Bounds, find_inside
 from offline_mig.sources.qcow2_layer import read_qcow2_layer
-from offline_mig.sources.vmdk_kinds import descriptor_beside, flat_beside, is_flat_name
+from offline_mig.sources.vmdk_kinds import descriptor_beside, is_flat_name
 from offline_mig.sources.vmdk_layer import read_lone_flat, read_vmdk_layer
 
 #: Longer chains are damaged; VMware allows 32 snapshots on ESX and some 100 on Workstation.
@@ -39,20 +42,17 @@ def read_layers(
     seen = {start}
     path = start
     while (named := layers[-1].parent) is not None:
-        parent = find_inside(
-            named.name, folder=path.parent, bounds=bounds, namer=path, role="parent"
-        )
-        if rebuild and not exists(parent) and exists(flat_beside(parent)):
-            parent = find_inside(
-                flat_beside(parent).name,
-                folder=parent.parent,
-                bounds=bounds,
-                namer=path,
-                role="parent",
-            )
+        parent = _find_parent(path, named, bounds, rebuild=rebuild)
         links.append(shown(parent.name))
         if not exists(parent):
-            _refuse_missing(path, parent, links, faults)
+            _refuse_missing(path, parent, find_lost_parent(path, named, bounds), links, faults)
+        if parent != path.parent / named.name:
+            note = (
+                f"{shown(path.name)} names {shown(named.name)} as its parent; "
+                f"{shown(parent.name)} was taken for it, by a descriptor that was made for this "
+                "run."
+            )
+            layers[-1] = replace(layers[-1], rebuilt=True, notes=(*layers[-1].notes, note))
         stat_regular_file(parent, wrong_kind=SourceUnsafeError)
         resolved = parent.resolve()
         if resolved in seen:
@@ -130,16 +130,44 @@ def is_lone_flat(path: Path) -> bool:
     return descriptor is not None and not exists(descriptor)
 
 
-def _refuse_missing(path: Path, parent: Path, links: Sequence[str], faults: list[str]) -> None:
+def _find_parent(path: Path, named: Parent, bounds: Bounds, *, rebuild: bool) -> Path:
+    """Return where a parent is by its name, or for ``rebuild`` by its content id.
+
+    It need not exist. Raises SourceUnsafeError for a name that leads where it may not.
+    """
+    refusal: SourceUnsafeError | None = None
+    parent = path
+    try:
+        parent = find_inside(
+            named.name, folder=path.parent, bounds=bounds, namer=path, role="parent"
+        )
+    except SourceUnsafeError as error:
+        if not rebuild:
+            raise
+        refusal = error
+    if rebuild and (refusal is not None or not exists(parent)):
+        lost = find_lost_parent(path, named, bounds)
+        if lost is not None:
+            return find_inside(
+                lost.name, folder=lost.parent, bounds=bounds, namer=path, role="parent"
+            )
+    if refusal is not None:
+        raise refusal
+    return parent
+
+
+def _refuse_missing(
+    path: Path, parent: Path, lost: Path | None, links: Sequence[str], faults: list[str]
+) -> NoReturn:
     faults.append(f"{shown(parent)} does not exist.")
     remedy = (
         f"{shown(path.name)} is based on it: copy it into the folder as well, or consolidate the "
         "snapshots and give the resulting disk."
     )
-    if exists(flat_beside(parent)):
+    if lost is not None:
         remedy += (
-            f" The folder holds {shown(flat_beside(parent).name)}: where only the descriptor is "
-            "lost, --rebuild-descriptor makes one for this run."
+            f" {shown(lost)} seems to be it: --rebuild-descriptor takes it, by a descriptor for "
+            "this run."
         )
     raise SourceUnreadableError(_told(links, faults), remedy)
 

@@ -23,17 +23,26 @@ from offline_mig.sources.vmdk_renamed import Renamed, find_renamed, how_to_compl
 from offline_mig.sources.vmdk_sesparse import read_sesparse
 
 
-def check_names(path: Path, descriptor: Descriptor, bounds: Bounds) -> None:
-    """Judge everything that the descriptor names by its name alone."""
+def check_names(
+    path: Path, descriptor: Descriptor, bounds: Bounds, *, rebuild: bool = False
+) -> None:
+    """Judge everything that the descriptor names by its name alone.
+
+    With ``rebuild`` the parent may be found by other means than its name.
+    """
     refuse_device(path, descriptor)
     for extent in descriptor.extents:
         if extent.name is not None:
             check_name(extent.name, path, "extent", bounds)
-    if descriptor.parent_hint is not None:
+    if descriptor.parent_hint is not None and not rebuild:
         try:
             check_name(descriptor.parent_hint, path, "parent", bounds)
         except SourceUnsafeError as error:
-            raise SourceUnsafeError(error.message, f"{CONSOLIDATE} {error.remedy}") from error
+            raise SourceUnsafeError(
+                error.message,
+                f"{CONSOLIDATE} Where the parent lies beside it, --rebuild-descriptor finds it "
+                f"there by its content id. {error.remedy}",
+            ) from error
 
 
 def embedded_text(file: OpenFile, header: SparseHeader) -> bytes:

@@ -45,7 +45,8 @@ def read_vmdk_layer(
     with open_file(path, window=window) as file:
         head = file.read(0, SECTOR)
         if head.startswith(vmdk.SPARSE_MAGIC):
-            return _sparse_layer(file, vmdk.parse_sparse_header(head, shown(path)), bounds)
+            header = vmdk.parse_sparse_header(head, shown(path))
+            return _sparse_layer(file, header, bounds, rebuild=rebuild)
         if window is not None:
             raise SourceUnreadableError(
                 f"{shown(path)} holds a VMDK descriptor, whose data lie in files of their own.",
@@ -89,7 +90,7 @@ def read_lone_flat(path: Path) -> Layer:
 
 def _text_layer(path: Path, text: bytes, bounds: Bounds, *, rebuild: bool) -> Layer:
     descriptor = vmdk.parse_descriptor(text, shown(path))
-    check_names(path, descriptor, bounds)
+    check_names(path, descriptor, bounds, rebuild=rebuild)
     check_qemu_agrees(path, descriptor, text, vmdk_as_qemu_reads.extents(text))
     check_text_kind(path, descriptor)
     found = find_extents(path, descriptor, bounds, rebuild=rebuild)
@@ -122,11 +123,11 @@ def _renamed_notes(path: Path, found: FoundExtents) -> tuple[str, ...]:
     )
 
 
-def _sparse_layer(file: OpenFile, header: SparseHeader, bounds: Bounds) -> Layer:
+def _sparse_layer(file: OpenFile, header: SparseHeader, bounds: Bounds, *, rebuild: bool) -> Layer:
     path = file.path
     text = embedded_text(file, header)
     descriptor = vmdk.parse_descriptor(text, shown(path))
-    check_names(path, descriptor, bounds)
+    check_names(path, descriptor, bounds, rebuild=rebuild)
     check_qemu_agrees(path, descriptor, file.read(SECTOR, vmdk_as_qemu_reads.PARENT_WINDOW))
     if header.capacity == 0:
         # qemu then opens whatever the descriptor inside names; VMware writes no such disk.
