@@ -17,9 +17,9 @@ class SourceOptions:
 
     ``allow_outside`` are folders besides the source's own in which what it names may lie.
     ``rebuild_descriptor`` makes a VMDK descriptor for the time of the run where it is missing or
-    names files, or its parent, by names that they no longer have. For disks that come without a description of
-    their machine ``domain``, a libvirt domain, says the hardware, or else the Windows that it is
-    to be ``like``.
+    names files, or its parent, by names that they no longer have. For disks that come without a
+    description of their machine ``domain``, a libvirt domain, says the hardware, or else the
+    Windows that it is to be ``like``.
     """
 
     allow_outside: tuple[Path, ...] = ()
