@@ -20,6 +20,8 @@ from offline_mig.summary.sizes import size_text
 
 #: A report holds in base64 every file that was replaced in the guest.
 _MAX_SIZE = 512 * 1024 * 1024
+#: Seconds that no step takes; what is beyond (NaN as well) is no time.
+_LONGEST = 1e9
 #: Letters of a registry value, and of what it was, that a line of a diff shows.
 _SHOWN_VALUE = 300
 
@@ -68,8 +70,8 @@ def _result(record: Mapping[str, Any], name: str, beside: Path) -> GuestResult:
         report=name,
         exit_code=0,
         verdict=_verdict(record["boot"]),
-        seconds={_text(step): float(took) for step, took in record["seconds"].items()},
-        source_bytes=sum(int(file["size"]) for file in files),
+        seconds={_text(step): _seconds(took) for step, took in record["seconds"].items()},
+        source_bytes=sum(_count(file["size"]) for file in files),
         result_bytes=_on_disk([beside / disk for disk in disks]),
         disks=disks,
         facts=tuple(_facts(record)),
@@ -87,18 +89,30 @@ def _text(value: object) -> str:
     return value
 
 
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{str(value)[:40]!r} is no number of things")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < _LONGEST:
+        raise TypeError(f"{str(value)[:40]!r} is no time")
+    return float(value)
+
+
 def _on_disk(disks: list[Path]) -> int | None:
     # A sparse file takes less than its size; 512 is what stat counts in.
     try:
         return sum(disk.stat().st_blocks * 512 for disk in disks)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return None
 
 
 def _windows(windows: Mapping[str, Any]) -> str:
     pack = f" SP{windows['service_pack']}" if windows["service_pack"] else ""
     name = f"{_text(windows['product_name'])}{pack}"
-    return f"{name} ({_text(windows['architecture'])}, build {int(windows['build'])})"
+    return f"{name} ({_text(windows['architecture'])}, build {_count(windows['build'])})"
 
 
 def _verdict(boot: Mapping[str, Any]) -> Verdict:
@@ -123,38 +137,45 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, disk in enumerate(machine["disks"], start=1):
         image = disk["image"]
         model = f", {_text(disk['controller_model'])}" if disk["controller_model"] else ""
-        place = f"{_text(disk['bus'])}{int(disk['controller'])}:{int(disk['unit'])}{model}"
+        place = f"{_text(disk['bus'])}{_count(disk['controller'])}:{_count(disk['unit'])}{model}"
         what = _text(image["member"] or Path(_text(image["path"])).name)
         yield f"Disk {number}", f"{what} ({_text(image['kind'])}, {place})"
     yield "Started by", _text(machine["firmware"]).upper()
     boots = (_text(controller["service"]) for controller in guest["boot_controllers"])
     yield "Booted by", ", ".join(dict.fromkeys(boots)) or "unknown"
     yield "Windows in", f"{_text(guest['windows_folder'])} on {_text(guest['system_partition'])}"
-    yield "Free space", size_text(int(guest["free_space"]))
+    yield "Free space", size_text(_count(guest["free_space"]))
     processors = target["processors"]
-    count = int(processors["sockets"]) * int(processors["cores"])
-    hardware = f"{_text(target['machine_type'])}, {int(target['memory'])} MiB, {count} vCPUs"
+    count = _count(processors["sockets"]) * _count(processors["cores"])
+    hardware = f"{_text(target['machine_type'])}, {_count(target['memory'])} MiB, {count} vCPUs"
     yield "New machine", f"{hardware}, disks on {_text(target['disk_bus'])}"
     for nic in target["nics"]:
         where = _text(nic["attachment"]["name"])
         mac = _text(nic["mac"] or "(MAC left open)")
         yield "Network", f"{_text(nic['model'])} {mac} on {where}"
-    left_out = int(record["target"]["free_space_left_out"])
+    for connection in record["network"]["connections"]:
+        reason = f" ({_text(connection['reason'])})" if connection["reason"] else ""
+        kept = f"{_text(connection['kept'])}{reason}"
+        yield "Connection", f'"{_text(connection["interface"]["name"])}": {kept}'
+    left_out = _count(record["target"]["free_space_left_out"])
     if left_out:
         yield "Left out", f"{size_text(left_out)} of free space"
     yield "Engine", _text(record["engine"]["name"])
 
 
 def _drivers(choices: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    missing = []
     for choice in choices:
         package = choice["package"]
         if package is None:
-            yield _text(choice["driver"]), "none"
+            missing.append(_text(choice["driver"]))
             continue
         signing = package["signing"] or {}
         signer = f", signed by {_text(signing['signer'])}" if signing.get("signer") else ""
         text = f"{_text(package['version'])} of {_text(package['date'])}{signer}"
         yield _text(choice["driver"]), f"{text}, from {_text(choice['location'])}"
+    if missing:
+        yield "Not found", ", ".join(missing)
 
 
 def _agents(agents: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -204,7 +225,7 @@ def _lines(change: Mapping[str, Any], before: Mapping[str, Any] | None) -> Itera
         yield DiffLine("-", f"{key}  ({_text(change['reason'])})")
     elif kind == "write-file":
         there = before is not None and before.get("content") is not None
-        text = f"{_text(change['path'])}  ({int(change['size']):,} bytes"
+        text = f"{_text(change['path'])}  ({_count(change['size']):,} bytes"
         yield DiffLine("~" if there else "+", f"{text}, from {_text(change['origin'])})")
     else:
         sign = "-" if kind == "discard-session" else "~"
