@@ -20,6 +20,12 @@ class OfflineMigError(Exception):
         self.remedy = remedy
 
 
+class UnfitRequestError(OfflineMigError):
+    """Something was asked for that does not fit this machine."""
+
+    exit_code = 2
+
+
 class HostNotReadyError(OfflineMigError):
     """A program, binding or engine that this host lacks or that does not work here."""
 

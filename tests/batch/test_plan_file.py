@@ -46,6 +46,7 @@ CHOSEN: dict[str, Any] = {
     "cpu": "EPYC-Rome",
     "network": ["bridge=br0", "network=lan"],
     "network-map": ["VM Network=network=lan"],
+    "ip": ["00:50:56:01:02:03=192.0.2.10/24,192.0.2.1,192.0.2.2"],
     "graphics": "vnc",
     "video": "virtio",
     "resolution": "1280x1024",

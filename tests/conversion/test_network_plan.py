@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import real_hives, two_cards
+from fixtures.edited_hives import edited
 from fixtures.guest_spec import GuestKind, GuestSpec, RealHives, Variant
 from fixtures.memory_volume import MemoryVolume
 from fixtures.registry_parts import INTERFACE, DeviceClass
@@ -23,9 +24,11 @@ from fixtures.two_cards import SECOND, TwoCards
 from fixtures.undone import undo
 from fixtures.virtio_win import EVERY_RELEASE, write_tree
 from fixtures.windows_tree import system_volume
+from offline_mig.conversion.address_override import parse_override
 from offline_mig.conversion.driver_choice import ChosenDrivers, choose_drivers, open_sources
 from offline_mig.conversion.network_plan import Kept, NetworkPlan, plan_network
 from offline_mig.conversion.options import ConvertOptions
+from offline_mig.errors import UnfitRequestError
 from offline_mig.machine import Machine, Nic
 from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.facts import GuestFacts, examine
@@ -35,6 +38,7 @@ from offline_mig.targets.devices import NicModel
 from offline_mig.targets.hardware import plan_hardware
 from offline_mig.targets.options import TargetKind
 from offline_mig.windows.hive import Hive, HiveName
+from offline_mig.windows.registry import RegistryValue
 
 NET = f"Control\\Class\\{DeviceClass.NET.value}"
 CONNECTION = f"Control\\Network\\{DeviceClass.NET.value}"
@@ -141,8 +145,11 @@ def test_the_new_cards_are_the_old_connections(
     guest: TwoCards, every_driver: Path, tmp_path: Path
 ) -> None:
     found = made(guest, every_driver, tmp_path)
-    assert [c.kept for c in found.plan.connections] == [Kept.IN_PLACE] * 2
+    by_kernel = guest is two_cards.XP
+    kept = Kept.IN_PLACE if by_kernel else Kept.CHECKED
+    assert [c.kept for c in found.plan.connections] == [kept] * 2
     assert found.plan.notes == ()
+    assert len(found.plan.steps) == (0 if by_kernel else 1)
     settings_before = {
         guid: found.get(rf"ControlSet001\Services\Tcpip\Parameters\Interfaces\{guid}")
         for guid in (INTERFACE, SECOND)
@@ -294,7 +301,8 @@ def test_real_guests_keep_their_connections(
         MemoryVolume(system_volume(spec, real_hives.hives(chosen))), nics, every_driver, tmp_path
     )
     before = found.plan.state.interfaces
-    assert [c.kept for c in found.plan.connections] == [Kept.IN_PLACE] * len(nics)
+    assert {c.kept for c in found.plan.connections} <= {Kept.IN_PLACE, Kept.CHECKED}
+    assert len(found.plan.connections) == len(nics)
     found.apply()
     after = found.reread().state.interfaces
     assert [(i.guid, i.name, i.settings) for i in sorted(after, key=lambda i: i.guid)] == [
@@ -329,19 +337,108 @@ def test_the_machine_has_its_cards_in_the_places_that_the_guest_expects(
     ]
 
 
-def test_what_is_not_kept_is_said(every_driver: Path, tmp_path: Path) -> None:
-    guest = replace(two_cards.WINDOWS_7, spec=two_cards.WINDOWS_7.spec)
-    volume = MemoryVolume(system_volume(guest.spec, guest.hives()))
-    found = bench(volume, guest.cards, every_driver, tmp_path)
-    no_network = replace(
-        found.drivers,
-        drivers=replace(found.drivers.drivers, others=()),
-        in_place=replace(found.drivers.in_place, network=False),
+def _without_network_driver(drivers: ChosenDrivers) -> ChosenDrivers:
+    return replace(
+        drivers,
+        drivers=replace(drivers.drivers, others=()),
+        in_place=replace(drivers.in_place, network=False),
     )
-    plan = plan_network(found.facts, found.machine, no_network, ConvertOptions(Path("/o"), ()))
+
+
+def test_what_is_not_kept_is_said_and_set_again(every_driver: Path, tmp_path: Path) -> None:
+    found = made(two_cards.WINDOWS_7, every_driver, tmp_path)
+    drivers = _without_network_driver(found.drivers)
+    plan = plan_network(found.facts, found.machine, drivers, ConvertOptions(Path("/o"), ()))
     assert plan.blocks == ()
     assert plan.placed == frozenset()
-    assert [c.kept for c in plan.connections] == [Kept.NOT] * 2
+    assert [c.kept for c in plan.connections] == [Kept.FIRST_BOOT] * 2
     first, second = plan.notes
     assert '"Local Area Connection 2" (198.51.100.7/25' in first
     assert "192.0.2.10/24" in second
+    (step,) = plan.steps
+    script = "\n".join(step.commands)
+    assert "set MAC=00-50-56-1A-2B-08" in script
+    assert '"%CONNECTION%" static 198.51.100.7 255.255.255.128 198.51.100.1 5' in script
+
+
+def test_a_card_without_an_address_cannot_be_helped(every_driver: Path, tmp_path: Path) -> None:
+    found = made(two_cards.WINDOWS_7, every_driver, tmp_path)
+    nics = tuple(replace(nic, mac=None) for nic in found.machine.nics)
+    drivers = _without_network_driver(found.drivers)
+    plan = plan_network(
+        found.facts, replace(found.machine, nics=nics), drivers, ConvertOptions(Path("/o"), ())
+    )
+    assert [c.kept for c in plan.connections] == [Kept.NOT] * 2
+    assert plan.steps == ()
+    assert "Set them again on the new connection" in plan.notes[0]
+
+
+def test_other_targets_have_the_cards_elsewhere(every_driver: Path, tmp_path: Path) -> None:
+    targets = (TargetKind.LIBVIRT, TargetKind.QEMU, TargetKind.PROXMOX, TargetKind.KUBEVIRT)
+    found = made(two_cards.WINDOWS_10, every_driver, tmp_path, targets=targets)
+    notes = found.plan.notes
+    assert [kind for kind in targets if any(f"'--target {kind}'" in note for note in notes)] == [
+        TargetKind.PROXMOX,
+        TargetKind.KUBEVIRT,
+    ]
+    assert any("pod network" in note for note in notes)
+    found = made(two_cards.XP, every_driver, tmp_path, targets=targets[:3])
+    assert found.plan.notes == (), "slots of i440fx are the same everywhere"
+
+
+def test_hidden_cards_and_unknown_ones_are_told(every_driver: Path, tmp_path: Path) -> None:
+    guest = two_cards.WINDOWS_10
+    volume = MemoryVolume(system_volume(guest.spec, guest.hives()))
+    nics = (guest.cards[0], Nic(1, "vmxnet3", "00:50:56:ff:ff:ff", pci_slot=224))
+    found = bench(volume, nics, every_driver, tmp_path)
+    assert [i.name for i in found.plan.absent] == ["Ethernet1"]
+    unknown, hidden = found.plan.notes
+    assert "Network card 2 (00:50:56:ff:ff:ff) is none that the guest" in unknown
+    assert hidden.startswith('"Ethernet1" (198.51.100.7/25')
+
+
+def test_a_team_is_told(every_driver: Path, tmp_path: Path) -> None:
+    guest = two_cards.SERVER_2019
+    files = system_volume(guest.spec, guest.hives())
+    with edited(files, HiveName.SYSTEM, tmp_path) as hive:
+        team = "{7E0D1F0C-52A7-4B0E-8B8C-0D1F5B6A9C11}"
+        key = rf"ControlSet001\{NET}\0009"
+        hive.set_value(key, "NetCfgInstanceId", RegistryValue.sz(team))
+        hive.set_value(key, "ComponentId", RegistryValue.sz("ms_implat"))
+        name = rf"ControlSet001\{CONNECTION}\{team}\Connection"
+        hive.set_value(name, "Name", RegistryValue.sz("Team 1"))
+    found = bench(MemoryVolume(files), guest.cards, every_driver, tmp_path)
+    (note,) = found.plan.notes
+    assert note.startswith('"Team 1" (DHCP) is a team.')
+
+
+def test_given_addresses_are_set_when_windows_first_starts(
+    every_driver: Path, tmp_path: Path
+) -> None:
+    found = made(two_cards.XP, every_driver, tmp_path)
+    given = (
+        parse_override("00:50:56:1a:2b:3c=203.0.113.5/24,203.0.113.1"),
+        parse_override("00:50:56:1a:2b:3c=203.0.113.6/24"),
+    )
+    options = ConvertOptions(Path("/o"), (), ip=given)
+    (step,) = plan_network(found.facts, found.machine, found.drivers, options).steps
+    script = "\n".join(step.commands)
+    assert '"%CONNECTION%" static 203.0.113.5 255.255.255.0 203.0.113.1 1' in script
+    assert 'add address "%CONNECTION%" 203.0.113.6 255.255.255.0' in script
+    assert "192.0.2.10" not in script
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("00:50:56:00:00:99=192.0.2.9/24", "no network card with the address 00:50:56:00:00:99"),
+        ("00:50:56:1a:2b:3c=2001:db8::1/64", "cannot be given the IPv6 address 2001:db8::1"),
+    ],
+)
+def test_addresses_that_do_not_fit_are_refused(
+    text: str, words: str, every_driver: Path, tmp_path: Path
+) -> None:
+    found = made(two_cards.XP, every_driver, tmp_path)
+    options = ConvertOptions(Path("/o"), (), ip=(parse_override(text),))
+    with pytest.raises(UnfitRequestError, match=words):
+        plan_network(found.facts, found.machine, found.drivers, options)

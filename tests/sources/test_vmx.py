@@ -204,3 +204,11 @@ def test_what_is_left_out_is_noted() -> None:
 def test_control_characters_do_not_reach_the_name() -> None:
     assert hardware('displayName = "a|0A|1B[31mb"').name == "a[31mb"
     assert hardware('displayName = "|0A"').name is None
+
+
+@pytest.mark.parametrize(
+    ("number", "slot"), [("192", 192), ("1184", 1184), ("-1", None), ("0", None), ("x", None)]
+)
+def test_the_slot_of_a_network_card(number: str, slot: int | None) -> None:
+    found = hardware(f'ethernet0.present = "TRUE"\nethernet0.pciSlotNumber = "{number}"\n')
+    assert [nic.pci_slot for nic in found.nics] == [slot]

@@ -15,6 +15,7 @@ from offline_mig.cli.parameters import (
     checked,
 )
 from offline_mig.cli.source_parameters import FILE_OPTIONS, HARDWARE_OPTIONS
+from offline_mig.conversion.address_override import parse_override
 from offline_mig.conversion.named_options import resolution
 from offline_mig.machine import DiskFormat
 from offline_mig.targets.devices import DiskBus, Graphics, MachineType, VideoModel
@@ -143,6 +144,14 @@ _OPTIONS = (
         type=click.Choice([VideoModel.QXL.value, VideoModel.VIRTIO.value, VideoModel.VGA.value]),
         help="Video card. [default: QXL with SPICE and its driver, else what Windows itself "
         "drives]",
+    ),
+    click.option(
+        "--ip",
+        metavar="MAC=ADDRESS/LENGTH[,GATEWAY[,DNS...]]",
+        multiple=True,
+        callback=checked(parse_override),
+        help="A fixed address, IPv4 or IPv6, that a network card is given when the guest first "
+        "starts, in place of the guest's own; may be given several times.",
     ),
     click.option(
         "--resolution",

@@ -118,4 +118,6 @@ def _show_connections(network: NetworkPlan) -> None:
     for number, connection in enumerate(network.connections):
         interface = connection.interface
         text = f'"{interface.name}" ({describe(interface.settings)}): {connection.kept}'
+        if connection.given is not None:
+            text += f", and given {describe(connection.given)}"
         row("connections" if number == 0 else "", text)

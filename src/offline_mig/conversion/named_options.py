@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from offline_mig.conversion.address_override import parse_override
 from offline_mig.conversion.engines import EngineChoice
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.reproducible import result_moment
@@ -51,6 +52,7 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
         moment=result_moment() if given.get("reproducible") else None,
         trim=given.get("trim", default.trim),
         system_partition=given.get("system-partition"),
+        ip=tuple(map(parse_override, given.get("ip", ()))),
         source=named_source(given),
         targets=tuple(map(TargetKind, dict.fromkeys(targets))),
         define=define,

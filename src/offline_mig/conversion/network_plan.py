@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from offline_mig.conversion.address_override import (
+    AddressOverride,
+    settings_given,
+    with_given,
+)
 from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.conversion.options import ConvertOptions
+from offline_mig.errors import UnfitRequestError
 from offline_mig.machine import Machine
 from offline_mig.surgery.adapter_driver import choose_adapter_driver, plan_adapter_driver
 from offline_mig.surgery.adapter_matching import (
@@ -17,19 +23,24 @@ from offline_mig.surgery.adapter_matching import (
     match_adapters,
 )
 from offline_mig.surgery.facts import GuestFacts
+from offline_mig.surgery.first_boot import FirstBootStep, supports_first_boot
 from offline_mig.surgery.network_identity import (
     NewAdapter,
     installs_by_itself,
     plan_network_identity,
 )
+from offline_mig.surgery.network_script import CardSettings, can_be_named, network_script
 from offline_mig.surgery.plan import PlanBlock
 from offline_mig.targets.devices import DEFAULT_NETWORK
 from offline_mig.targets.hardware import plan_chipset
+from offline_mig.targets.identity import unicast_mac
 from offline_mig.targets.nic_places import nic_place
 from offline_mig.targets.options import TargetKind
 from offline_mig.windows.device_instance import PlacedDevice
 from offline_mig.windows.interface_settings import InterfaceSettings
 from offline_mig.windows.network_interfaces import NetworkInterface, NetworkState, read_network
+
+_NT6 = (6, 0)
 
 
 class Kept(StrEnum):
@@ -37,6 +48,10 @@ class Kept(StrEnum):
 
     IN_PLACE = "kept"
     """It is bound to the new card: name, addresses, everything."""
+    CHECKED = "kept, and looked at when Windows first starts"
+    """It is bound to the new card, which Windows installs; should that go wrong it is set again."""
+    FIRST_BOOT = "set again when Windows first starts"
+    """The card comes up as a new connection, which gets the settings of the old one."""
     NOT = "not kept"
     """The new card comes up as a new connection, by DHCP."""
 
@@ -46,7 +61,8 @@ class ConnectionOutcome:
     """A card of the machine, the connection that it had, and what becomes of that.
 
     ``position`` counts the machine's cards from 0. ``matched_by`` says what tells that the two
-    belong together; ``reason`` why a connection is not kept.
+    belong together; ``reason`` why a connection is not kept in place, and ``given`` what the user
+    gives the card when Windows first starts.
     """
 
     position: int
@@ -55,6 +71,7 @@ class ConnectionOutcome:
     matched_by: MatchedBy
     kept: Kept
     reason: str | None = None
+    given: InterfaceSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class NetworkPlan:
     connections: tuple[ConnectionOutcome, ...]
     absent: tuple[NetworkInterface, ...]
     blocks: tuple[PlanBlock, ...]
+    steps: tuple[FirstBootStep, ...]
     placed: frozenset[int]
     notes: tuple[str, ...]
 
@@ -72,7 +90,12 @@ class NetworkPlan:
 def plan_network(
     facts: GuestFacts, machine: Machine, drivers: ChosenDrivers, options: ConvertOptions
 ) -> NetworkPlan:
-    """Decide what becomes of the guest's connections on the new machine."""
+    """Decide what becomes of the guest's connections on the new machine.
+
+    Raises UnfitRequestError for addresses that are given to a card that is not there, or to a
+    Windows that cannot have them.
+    """
+    given = _given(facts, machine, options)
     state = read_network(facts.system, facts.control_sets.current)
     matches = match_adapters(machine.nics, state.interfaces)
     adapters: list[NewAdapter] = []
@@ -84,11 +107,12 @@ def plan_network(
         connections.append(
             ConnectionOutcome(
                 match.position,
-                match.nic.mac,
+                unicast_mac(match.nic.mac),
                 match.interface,
                 match.by,
-                Kept.NOT if adapter is None else Kept.IN_PLACE,
+                _kept(facts, match, bound=adapter is not None),
                 reason,
+                given.get(unicast_mac(match.nic.mac) or ""),
             )
         )
     return NetworkPlan(
@@ -96,12 +120,79 @@ def plan_network(
         tuple(connections),
         matches.absent,
         _blocks(facts, adapters),
+        _steps(facts, connections, matches, given),
         frozenset(adapter.match.position for adapter in adapters),
         (
             *_notes(facts, machine, drivers, options, matches, connections),
             *_notes_of_virtual(state),
         ),
     )
+
+
+def _given(
+    facts: GuestFacts, machine: Machine, options: ConvertOptions
+) -> dict[str, InterfaceSettings]:
+    """Return the settings that the user gives cards, by their addresses."""
+    present = {unicast_mac(nic.mac) for nic in machine.nics}
+    by_card: dict[str, list[AddressOverride]] = {}
+    for override in options.ip:
+        if override.mac not in present:
+            known = ", ".join(sorted(mac for mac in present if mac)) or "none with a known address"
+            raise UnfitRequestError(
+                f"The machine has no network card with the address {override.mac}.",
+                f"Name one of its cards with --ip: {known}.",
+            )
+        if override.address.version == 6 and facts.version.nt < _NT6:
+            raise UnfitRequestError(
+                f"{facts.version.product_name} cannot be given the IPv6 address "
+                f"{override.address}: its commands know no length of a network.",
+                "Set it in the guest, or give the card an IPv4 address with --ip.",
+            )
+        by_card.setdefault(override.mac, []).append(override)
+    if by_card and not supports_first_boot(facts):
+        raise UnfitRequestError(
+            f"{facts.version.product_name} has no programs to be given addresses with.",
+            "Leave --ip out, and set them in the guest.",
+        )
+    return {mac: settings_given(overrides) for mac, overrides in by_card.items()}
+
+
+def _kept(facts: GuestFacts, match: MatchedAdapter, *, bound: bool) -> Kept:
+    # The new machine's card has another address where the source's is none for a card.
+    mac = unicast_mac(match.nic.mac)
+    lasting = match.interface.settings.set_by_hand and mac is not None
+    helped = lasting and supports_first_boot(facts)
+    if bound:
+        return Kept.CHECKED if helped and installs_by_itself(facts) else Kept.IN_PLACE
+    return Kept.FIRST_BOOT if helped else Kept.NOT
+
+
+def _steps(
+    facts: GuestFacts,
+    connections: Sequence[ConnectionOutcome],
+    matches: AdapterMatches,
+    given: Mapping[str, InterfaceSettings],
+) -> tuple[FirstBootStep, ...]:
+    """Return what is to be done for network cards when Windows first starts."""
+    cards = []
+    for connection in connections:
+        mac, interface = connection.mac, connection.interface
+        own = connection.kept in (Kept.CHECKED, Kept.FIRST_BOOT)
+        if mac is None or not (own or mac in given):
+            continue
+        settings = interface.settings if own else None
+        if settings is not None and mac in given:
+            settings = with_given(settings, given[mac])
+        cards.append(CardSettings(mac, interface.guid, interface.name, settings, given.get(mac)))
+    for _, nic in matches.unknown_nics:
+        if nic.mac is not None and nic.mac in given:
+            cards.append(CardSettings(nic.mac, None, None, None, given[nic.mac]))
+    if not cards:
+        return ()
+    commands = network_script(cards, nt6=facts.version.nt >= _NT6)
+    macs = ", ".join(card.mac for card in cards)
+    title = f"see that the network cards have their settings ({macs})"
+    return (FirstBootStep("network", title, commands),)
 
 
 def _new_adapter(
@@ -161,6 +252,15 @@ def _notes(
     """Yield what the user should know before anything is copied."""
     for connection in connections:
         interface = connection.interface
+        if connection.kept is Kept.FIRST_BOOT:
+            yield (
+                f'The settings of "{interface.name}" ({describe(interface.settings)}) are set '
+                f"again when Windows first starts, as {connection.reason}: till then its card "
+                "asks DHCP. What is bound to the connection besides, such as a firewall profile, "
+                "is as of a new one."
+            )
+            if not can_be_named(interface.name):
+                yield f'Name the connection "{interface.name}" again: its name is beyond a script.'
         if connection.kept is Kept.NOT and interface.settings.set_by_hand:
             yield (
                 f'The settings of "{interface.name}" ({describe(interface.settings)}) stay with a '
@@ -204,7 +304,7 @@ def _notes_of_targets(
     connections: Sequence[ConnectionOutcome],
 ) -> Iterator[str]:
     first, *others = options.targets
-    kept = [c for c in connections if c.kept is Kept.IN_PLACE]
+    kept = [c for c in connections if c.kept in (Kept.IN_PLACE, Kept.CHECKED)]
     for kind in others:
         if any(
             _device(facts, machine, drivers, options, kind, c.position)

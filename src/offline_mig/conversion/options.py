@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offline_mig.conversion.address_override import AddressOverride
 from offline_mig.machine import DiskFormat
 from offline_mig.sources.options import SourceOptions
 from offline_mig.targets.options import TargetKind, TargetOptions
@@ -19,10 +20,11 @@ class ConvertOptions:
     converted disks, which reads them once more each. ``name`` replaces the machine's own.
     ``discard_hibernation`` gives a session in the guest's hiberfil.sys up. ``trim`` leaves out
     what is free on the guest's volumes, deleted files with it. ``targets`` are what the machine is
-    written down for, ``define`` is the URI of a libvirt that is told of it. ``source`` is how the
-    source is read. ``moment``, in seconds since 1970, takes the place of the clock: results
-    then depend on their inputs alone, see ``conversion.reproducible``. ``provenance`` writes down
-    what the results were made from, and hashes as ``checksum`` does.
+    written down for, ``define`` is the URI of a libvirt that is told of it. ``ip`` are addresses
+    that network cards are given. ``source`` is how the source is read. ``moment``, in seconds since
+    1970, takes the place of the clock: results then depend on their inputs alone, see
+    ``conversion.reproducible``. ``provenance`` writes down what the results were made from, and
+    hashes as ``checksum`` does.
     """
 
     output: Path
@@ -36,6 +38,7 @@ class ConvertOptions:
     checksum: bool = False
     trim: bool = True
     system_partition: str | None = None
+    ip: tuple[AddressOverride, ...] = ()
     source: SourceOptions = field(default_factory=SourceOptions)
     targets: tuple[TargetKind, ...] = (TargetKind.LIBVIRT,)
     define: str | None = None

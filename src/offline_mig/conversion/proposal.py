@@ -94,7 +94,9 @@ def propose(
         )
         start = _examined_start(disks, layout, volume, machine, files, facts)
         network = plan_network(facts, machine, drivers, options)
-        first_start = plan_first_start(facts, len(machine.disks), drivers, agents.plan.steps)
+        first_start = plan_first_start(
+            facts, len(machine.disks), drivers, (*network.steps, *agents.plan.steps)
+        )
         blocks = (
             *wanted.blocks,
             plan_processor_drivers(facts),

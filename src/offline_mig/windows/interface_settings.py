@@ -43,7 +43,8 @@ class InterfaceSettings:
     """The settings of an interface; all but ``dhcp`` are empty where nothing was set by hand.
 
     ``dhcp`` is whether IPv4 addresses come by DHCP. ``metric`` is the interface's own, 0 where
-    Windows chooses it, ``netbios`` 1 for on, 2 for off, 0 for what DHCP says.
+    Windows chooses it, ``netbios`` 1 for on, 2 for off, 0 for what DHCP says. ``ipv6_gateways`` are
+    given by the user: where a guest keeps its own is not known well enough to read them.
     """
 
     dhcp: bool = True
@@ -55,6 +56,7 @@ class InterfaceSettings:
     wins: tuple[str, ...] = ()
     netbios: int = 0
     ipv6: tuple[ipaddress.IPv6Interface, ...] = ()
+    ipv6_gateways: tuple[ipaddress.IPv6Address, ...] = ()
 
     @property
     def set_by_hand(self) -> bool:
@@ -113,17 +115,21 @@ def _gateways(system: RegistryView, key: str) -> Iterator[Gateway]:
 def _ipv6_addresses(
     system: RegistryView, control_set: str, luid_index: int | None
 ) -> Iterator[ipaddress.IPv6Interface]:
-    if luid_index is None or luid_index >= 1 << 24:
-        return
-    # NET_LUID of ifdef.h: 24 bits reserved, 24 of the index, 16 of the type.
-    luid = struct.pack("<Q", luid_index << 24 | _ETHERNET << 48).hex()
+    luid = _luid(luid_index)
     for name, value in system.values(rf"{control_set}\{_NSI_IPV6}").items():
         folded = name.casefold()
-        if not re.fullmatch("[0-9a-f]{48,}", folded) or not folded.startswith(luid):
+        if luid is None or not re.fullmatch(f"{luid}[0-9a-f]{{32,}}", folded):
             continue
         if len(value.data) > _NSI_PREFIX and value.data[_NSI_PREFIX] <= 128:
             address = bytes.fromhex(folded[16:48])
             yield ipaddress.IPv6Interface((address, value.data[_NSI_PREFIX]))
+
+
+def _luid(luid_index: int | None) -> str | None:
+    """Return the NET_LUID of ifdef.h in hexadecimal: 24 bits reserved, 24 of index, 16 of type."""
+    if luid_index is None or luid_index >= 1 << 24:
+        return None
+    return struct.pack("<Q", luid_index << 24 | _ETHERNET << 48).hex()
 
 
 def _number(system: RegistryView, key: str, name: str) -> int | None:

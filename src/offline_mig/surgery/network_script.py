@@ -1,0 +1,192 @@
+r"""The commands that give network cards their settings when Windows first starts.
+
+A card is found by its MAC address: ``getmac /v /fo csv /nh`` prints a line for each, with the name
+of its connection, the address, and ``\Device\Tcpip_{GUID}``, whatever the language of Windows (XP
+Professional and later have it). ``netsh`` does the rest: since Vista it is the one way to set an
+address that both the registry and ``Control\Nsi`` learn of. Its positional arguments are the same
+from XP to Server 2025 (Microsoft, "Netsh commands for Interface IP", "netsh interface ipv4").
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from offline_mig.windows.interface_settings import InterfaceSettings
+
+#: How often a card is looked for, and the seconds between: its driver may be being installed.
+_LOOKS, _PAUSE = 18, 10
+#: What a script can have in quotes without a second thought.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9 #()*._-]{1,256}")
+#: Notes that the command before failed. ("||" would be shorter, but Wine 8 takes it for "&".)
+_NOTED = "if errorlevel 1 set FAILED=1"
+_NET_CLASS = "{4D36E972-E325-11CE-BFC1-08002BE10318}"
+
+
+@dataclass(frozen=True, slots=True)
+class CardSettings:
+    """What a card is to have: ``mac`` is lower case with colons.
+
+    ``guid`` and ``name`` are those of the connection that it is expected to have, None for a card
+    without one. ``settings`` are what it gets if it came up as another connection, ``given`` what
+    it gets in any case; both may be None.
+    """
+
+    mac: str
+    guid: str | None
+    name: str | None
+    settings: InterfaceSettings | None
+    given: InterfaceSettings | None
+
+
+def network_script(cards: Sequence[CardSettings], *, nt6: bool) -> tuple[str, ...]:
+    """Return the lines of a cmd script, which ends with 0 if every card has its settings.
+
+    ``nt6`` is whether it is for Windows Vista or later.
+    """
+    lines = list(_HEAD)
+    for number, card in enumerate(cards, start=1):
+        lines += _card(card, number, nt6=nt6)
+    return (*lines, *_TAIL)
+
+
+def can_be_named(name: str) -> bool:
+    """Tell whether a connection can be given this name by the script."""
+    return bool(_PLAIN_NAME.fullmatch(name))
+
+
+_HEAD = (
+    "setlocal enableextensions disabledelayedexpansion",
+    r"set TOOLS=%SystemRoot%\System32",
+    r"set SERVICES=HKLM\SYSTEM\CurrentControlSet\Services",
+    rf"set CONNECTIONS=HKLM\SYSTEM\CurrentControlSet\Control\Network\{_NET_CLASS}",
+    "set FAILED=0",
+)
+_TAIL = (
+    "exit /b %FAILED%",
+    ":find",
+    "rem Sets CONNECTION to the name of the card's connection, and GUID.",
+    "set LOOKS=0",
+    ":look",
+    "set CONNECTION=",
+    "set GUID=",
+    r"""for /f "tokens=1-4 delims=," %%a in ('%TOOLS%\getmac.exe /v /fo csv /nh') do """
+    r"""if /i "%%~c"=="%MAC%" call :found "%%~a" "%%~d" """.rstrip(),
+    "if defined CONNECTION goto :eof",
+    "set /a LOOKS+=1",
+    f"if %LOOKS% geq {_LOOKS} goto :eof",
+    rf"%TOOLS%\ping.exe -n {_PAUSE + 1} 127.0.0.1 >nul",
+    "goto look",
+    ":found",
+    "set CONNECTION=%~1",
+    "set TRANSPORT=%~2",
+    "rem What is not \\Device\\Tcpip_{GUID} says that there is no link.",
+    'if /i "%TRANSPORT:~0,14%"=="\\Device\\Tcpip_" set GUID=%TRANSPORT:~14%',
+    "goto :eof",
+)
+
+
+def _card(card: CardSettings, number: int, *, nt6: bool) -> Iterator[str]:
+    mac = card.mac.upper().replace(":", "-")
+    yield f"set MAC={mac}"
+    yield "call :find"
+    yield f"if not defined CONNECTION goto absent{number}"
+    if card.guid is not None:
+        yield f'if /i "%GUID%"=="{card.guid}" goto kept{number}'
+    if card.settings is not None:
+        yield f'echo {mac}: a new connection, "%CONNECTION%", gets the settings of the old one'
+        yield from _apply(card.settings, nt6=nt6)
+        if card.guid is not None:
+            yield from _forget(card.guid, card.name)
+    if card.guid is not None:
+        yield f"goto given{number}"
+        yield f":kept{number}"
+        yield f"echo {mac}: has its old connection"
+        yield f":given{number}"
+    if card.given is not None:
+        yield f"echo {mac}: gets the addresses that were given"
+        yield from _apply(card.given, nt6=nt6)
+    yield f"goto next{number}"
+    yield f":absent{number}"
+    yield f"echo {mac}: no such card was found"
+    yield "set FAILED=1"
+    yield f":next{number}"
+
+
+def _apply(settings: InterfaceSettings, *, nt6: bool) -> Iterator[str]:
+    """Yield what sets a connection; a name server that does not answer is no failure."""
+    netsh = r"%TOOLS%\netsh.exe interface"
+    card = '"%CONNECTION%"'
+    if settings.addresses:
+        first, *others = settings.addresses
+        gateways = list(settings.gateways)
+        gateway = "none"
+        if gateways:
+            # A metric of 0 is "automatic"; netsh of XP wants one.
+            head = gateways.pop(0)
+            gateway = f"{head.address} {head.metric or (0 if nt6 else 1)}"
+        yield f"{netsh} ip set address {card} static {first.ip} {first.netmask} {gateway}"
+        yield _NOTED
+        for address in others:
+            yield f"{netsh} ip add address {card} {address.ip} {address.netmask}"
+            yield _NOTED
+        for more in gateways:
+            metric = more.metric or (0 if nt6 else 1)
+            yield f"{netsh} ip add address {card} gateway={more.address} gwmetric={metric}"
+    yield from _name_servers(settings.dns, netsh, card, nt6=nt6)
+    for index, server in enumerate(settings.wins):
+        verb = "add wins" if index else "set wins"
+        yield f"{netsh} ip {verb} {card} {'' if index else 'static '}{server}"
+    if nt6:
+        for six in settings.ipv6:
+            # Of an earlier try: adding it once more would be an error.
+            yield f"{netsh} ipv6 delete address {card} {six.ip} >nul"
+            yield f"{netsh} ipv6 add address {card} {six}"
+            yield _NOTED
+        for route in settings.ipv6_gateways:
+            yield f"{netsh} ipv6 delete route ::/0 {card} {route} >nul"
+            yield f"{netsh} ipv6 add route ::/0 {card} {route}"
+            yield _NOTED
+        if settings.metric:
+            yield f"{netsh} ipv4 set interface {card} metric={settings.metric}"
+    interface = r'"%SERVICES%\Tcpip\Parameters\Interfaces\%GUID%"'
+    if settings.domain and re.fullmatch(r"[A-Za-z0-9._-]+", settings.domain):
+        yield (
+            rf"if defined GUID %TOOLS%\reg.exe add {interface} /v Domain /t REG_SZ "
+            f"/d {settings.domain} /f"
+        )
+    if settings.netbios:
+        netbt = r'"%SERVICES%\NetBT\Parameters\Interfaces\Tcpip_%GUID%"'
+        yield (
+            rf"if defined GUID %TOOLS%\reg.exe add {netbt} /v NetbiosOptions /t REG_DWORD "
+            f"/d {settings.netbios} /f"
+        )
+
+
+def _name_servers(servers: Sequence[str], netsh: str, card: str, *, nt6: bool) -> Iterator[str]:
+    four: list[str] = []
+    six: list[str] = []
+    for server in servers:
+        try:
+            (six if ipaddress.ip_address(server).version == 6 else four).append(server)
+        except ValueError:
+            continue
+    for index, server in enumerate(four):
+        verb = "add dns" if index else "set dns"
+        yield f"{netsh} ip {verb} {card} {'' if index else 'static '}{server}"
+    for index, server in enumerate(six if nt6 else ()):
+        verb = "add dnsserver" if index else "set dnsserver"
+        yield f"{netsh} ipv6 {verb} {card} {'' if index else 'static '}{server}"
+
+
+def _forget(guid: str, name: str | None) -> Iterator[str]:
+    """Yield what takes the old connection away, and gives its name to the new one."""
+    yield rf'%TOOLS%\reg.exe delete "%CONNECTIONS%\{guid}" /f'
+    yield rf'%TOOLS%\reg.exe delete "%SERVICES%\Tcpip\Parameters\Interfaces\{guid}" /f'
+    if name is not None and can_be_named(name):
+        yield (
+            r'%TOOLS%\netsh.exe interface set name name="%CONNECTION%" '
+            f'newname="{name}"'
+        )

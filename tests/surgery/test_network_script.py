@@ -1,0 +1,173 @@
+"""The commands for network cards, run by Wine's cmd.exe with stand-ins for getmac and netsh."""
+
+from __future__ import annotations
+
+import shutil
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from pathlib import Path
+
+import pytest
+
+from fixtures.wine import Wine, windows_path
+from offline_mig.surgery.network_script import CardSettings, can_be_named, network_script
+from offline_mig.windows.interface_settings import Gateway, InterfaceSettings
+
+_STAND_IN = Path(__file__).parents[1] / "fixtures" / "network_tools.c"
+GUID = "{5C3A1F0E-9B1D-4E57-8A44-2F6D0C9E7B13}"
+OTHER = "{AAAAAAAA-1111-2222-3333-444444444444}"
+SETTINGS = InterfaceSettings(
+    dhcp=False,
+    addresses=(IPv4Interface("192.0.2.10/24"), IPv4Interface("192.0.2.11/24")),
+    gateways=(Gateway(IPv4Address("192.0.2.1")), Gateway(IPv4Address("192.0.2.254"), 9)),
+    dns=("192.0.2.2", "192.0.2.3", "2001:db8::53"),
+    domain="example.test",
+    metric=7,
+    wins=("192.0.2.4",),
+    netbios=2,
+    ipv6=(IPv6Interface("2001:db8::7/64"),),
+    ipv6_gateways=(IPv6Address("fe80::1"),),
+)
+GIVEN = InterfaceSettings(dhcp=False, addresses=(IPv4Interface("198.51.100.7/25"),))
+MAC, SHOWN = "00:50:56:1a:2b:10", "00-50-56-1A-2B-10"
+
+
+class Guest:
+    """A Wine with stand-ins for the programs that the script calls."""
+
+    def __init__(self, wine: Wine, folder: Path) -> None:
+        self.wine, self.folder = wine, folder
+        program = wine.compile(_STAND_IN, name="network-tools.exe")
+        for name in ("getmac", "netsh", "reg", "ping"):
+            shutil.copy(program, folder / f"{name}.exe")
+
+    def run(self, *cards: CardSettings, nt6: bool = True) -> tuple[int, list[str]]:
+        """Run the script; returns its exit code, and how it called the programs."""
+        lines = ("@echo off", *network_script(cards, nt6=nt6))
+        here = windows_path(self.folder)
+        text = "\r\n".join((*lines, "")).replace(r"%SystemRoot%\System32", here)
+        (self.folder / "network.cmd").write_bytes(text.encode("ascii"))
+        called = self.folder / "called.log"
+        called.unlink(missing_ok=True)
+        code = self.wine.cmd(rf"{here}\network.cmd")
+        return code, called.read_text().splitlines()
+
+    def has(self, *cards: tuple[str, str, str]) -> None:
+        """Say which cards getmac finds: name, address, and where it is or that it has no link."""
+        rows = (f'"{name}","Adapter #2","{mac}","{there}"\n' for name, mac, there in cards)
+        (self.folder / "getmac.out").write_text("".join(rows))
+
+
+@pytest.fixture
+def guest(running_wine: Wine, tmp_path: Path) -> Guest:
+    return Guest(running_wine, tmp_path)
+
+
+def test_a_card_that_kept_its_connection_is_left_alone(guest: Guest) -> None:
+    guest.has(("Ethernet0", SHOWN, rf"\Device\Tcpip_{GUID}"))
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    assert (code, called) == (0, ["getmac /v /fo csv /nh"])
+
+
+def test_a_new_connection_gets_all_settings_and_the_name(guest: Guest) -> None:
+    guest.has(
+        ("Other", "00-50-56-1A-2B-99", rf"\Device\Tcpip_{GUID}"),
+        ("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"),
+    )
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    services = r"HKLM\SYSTEM\CurrentControlSet\Services"
+    assert code == 0
+    assert called[1:] == [
+        'netsh interface ip set address "Ethernet 2" static 192.0.2.10 255.255.255.0 192.0.2.1 0',
+        'netsh interface ip add address "Ethernet 2" 192.0.2.11 255.255.255.0',
+        'netsh interface ip add address "Ethernet 2" gateway=192.0.2.254 gwmetric=9',
+        'netsh interface ip set dns "Ethernet 2" static 192.0.2.2',
+        'netsh interface ip add dns "Ethernet 2" 192.0.2.3',
+        'netsh interface ipv6 set dnsserver "Ethernet 2" static 2001:db8::53',
+        'netsh interface ip set wins "Ethernet 2" static 192.0.2.4',
+        'netsh interface ipv6 delete address "Ethernet 2" 2001:db8::7',
+        'netsh interface ipv6 add address "Ethernet 2" 2001:db8::7/64',
+        'netsh interface ipv6 delete route ::/0 "Ethernet 2" fe80::1',
+        'netsh interface ipv6 add route ::/0 "Ethernet 2" fe80::1',
+        'netsh interface ipv4 set interface "Ethernet 2" metric=7',
+        (
+            rf"reg add {services}\Tcpip\Parameters\Interfaces\{OTHER} /v Domain /t REG_SZ "
+            "/d example.test /f"
+        ),
+        (
+            rf"reg add {services}\NetBT\Parameters\Interfaces\Tcpip_{OTHER} /v NetbiosOptions "
+            "/t REG_DWORD /d 2 /f"
+        ),
+        (
+            r"reg delete HKLM\SYSTEM\CurrentControlSet\Control\Network"
+            rf"\{{4D36E972-E325-11CE-BFC1-08002BE10318}}\{GUID} /f"
+        ),
+        rf"reg delete {services}\Tcpip\Parameters\Interfaces\{GUID} /f",
+        'netsh interface set name "name=Ethernet 2" newname=Ethernet0',
+    ]
+
+
+def test_a_card_without_a_link_has_its_settings_too(guest: Guest) -> None:
+    guest.has(("Ethernet 2", SHOWN, "Media disconnected"))
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    assert code == 0
+    assert any("static 192.0.2.10" in call for call in called)
+    assert not any(call.startswith("reg add") for call in called), "its GUID is not known"
+
+
+def test_given_addresses_come_to_an_old_connection_and_to_a_new_card(guest: Guest) -> None:
+    second = "00:50:56:1a:2b:11"
+    guest.has(
+        ("Ethernet0", SHOWN, rf"\Device\Tcpip_{GUID}"),
+        ("LAN (2)", "00-50-56-1A-2B-11", rf"\Device\Tcpip_{OTHER}"),
+    )
+    code, called = guest.run(
+        CardSettings(MAC, GUID, "Ethernet0", None, GIVEN),
+        CardSettings(second, None, None, None, GIVEN),
+    )
+    assert code == 0
+    assert [call for call in called if call.startswith("netsh")] == [
+        f"netsh interface ip set address {name} static 198.51.100.7 255.255.255.128 none"
+        for name in ("Ethernet0", '"LAN (2)"')
+    ]
+
+
+def test_xp_is_spared_what_it_does_not_know(guest: Guest) -> None:
+    guest.has(("Local Area Connection 2", SHOWN, rf"\Device\Tcpip_{OTHER}"))
+    code, called = guest.run(
+        CardSettings(MAC, GUID, "Local Area Connection", SETTINGS, None), nt6=False
+    )
+    assert code == 0
+    assert not any("ipv6" in call or "ipv4" in call for call in called)
+    assert any(call.endswith("255.255.255.0 192.0.2.1 1") for call in called), "its least metric"
+
+
+def test_a_card_that_is_not_found_is_waited_for_and_told(guest: Guest) -> None:
+    guest.has(("Other", "00-50-56-1A-2B-99", rf"\Device\Tcpip_{OTHER}"))
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    assert code == 1
+    assert called.count("ping -n 11 127.0.0.1") == 17
+    assert not any(call.startswith(("netsh", "reg")) for call in called)
+
+
+def test_an_address_that_windows_refuses_is_a_failure(guest: Guest) -> None:
+    guest.has(("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"))
+    (guest.folder / "netsh.code").write_text("1")
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    assert code == 1
+    assert any("set name" in call for call in called), "the rest is done all the same"
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Local Area Connection 2", True),
+        ("Ethernet0", True),
+        ("LAN (DMZ) #1", True),
+        ('say "x"', False),
+        ("100%", False),
+        ("a&b", False),
+        ("Połączenie lokalne", False),
+    ],
+)
+def test_names_that_a_script_can_give(name: str, plain: bool) -> None:
+    assert can_be_named(name) is plain
