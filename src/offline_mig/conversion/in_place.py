@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.guest.ntfs import serial_number
 from offline_mig.machine import DiskImage
 from offline_mig.sources.disk_image import ExaminedImage
-from offline_mig.surgery.changes import OpenGuest
+from offline_mig.surgery.changes import OpenGuest, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.hive_files import load_hive, replay_note
 from offline_mig.surgery.hive_replay import with_replays
@@ -223,6 +223,8 @@ def _planned(
         wanted = with_replays(wanted, replays)
         guest = OpenGuest(files, hives)
         pending = wanted.pending(guest)
+        # Told now: a dry run would not find out, and a real one not before it has begun.
+        files.require_writable(_changed_paths(pending, hive_files))
         diff = tuple(diff_lines(pending, guest))
     return InPlaceResult(
         examined.image,
@@ -234,6 +236,12 @@ def _planned(
         notes=(*notes, *wanted.notes),
         hive_files=hive_files,
     )
+
+
+def _changed_paths(plan: Plan, hive_files: Mapping[HiveName, str]) -> Iterator[str]:
+    """Yield the places of the files that a plan changes."""
+    yield from (hive_files[name] for name in plan.hives)
+    yield from (change.path for change in plan if isinstance(change, WriteFile))
 
 
 def _operate(

@@ -15,8 +15,6 @@ from offline_mig.errors import GuestRefusedError, HostNotReadyError
 from offline_mig.guest import refusal
 from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remember_told
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.fat_check import UnsafeFatError, check_volume
-from offline_mig.guest.fat_layout import FatDamagedError
 from offline_mig.guest.filesystem import (
     HIBERFIL,
 )
@@ -25,6 +23,7 @@ from offline_mig.guest.launch_watch import ending_hung_kvm
 from offline_mig.guest.ntfs import VolumeKind, volume_kind
 from offline_mig.guest.partition_table import SECTOR, Partition
 from offline_mig.guest.space_guard import ending_when_full
+from offline_mig.guest.volume_state import reader_of, require_sound_fat
 from offline_mig.images import qemu_img
 from offline_mig.machine import DiskFormat
 
@@ -205,7 +204,9 @@ class GuestfsDisks:
         handle = self._handle
         kind = volume_kind(self.read(disk, partition.start, SECTOR))
         if kind is VolumeKind.FAT:
-            self._require_sound_fat(disk, partition, name, writable=writable)
+            # Linux would mount a dirty or damaged one without a word.
+            read = reader_of(self, disk, partition)
+            require_sound_fat(read, partition.size, name, writable=writable)
             # Long names as libguestfs takes them.
             driver, options = "vfat", f"utf8,{'rw' if writable else 'ro'}"
             unmountable = refusal.fat_unmountable
@@ -255,22 +256,6 @@ class GuestfsDisks:
         # What is read after this comes from the disk, not from memory.
         self._handle.drop_caches(3)
         self._blocks.clear()
-
-    def _require_sound_fat(
-        self, disk: int, partition: Partition, name: str, *, writable: bool
-    ) -> None:
-        """Refuse what Linux would mount without a word: dirty and damaged FAT volumes."""
-
-        def read(offset: int, size: int) -> bytes:
-            size = max(0, min(size, partition.size - offset))
-            return self.read(disk, partition.start + offset, size)
-
-        try:
-            check_volume(read, partition.size, writable=writable)
-        except UnsafeFatError as error:
-            raise refusal.fat_read_only(name, str(error)) from error
-        except FatDamagedError as error:
-            raise refusal.fat_unmountable(name, str(error.strerror)) from error
 
     def _require_same_place(self, disk: int, partition: Partition, device: str, name: str) -> None:
         """Refuse a partition that the appliance's kernel sees elsewhere than we do.

@@ -9,7 +9,7 @@ journal and its undoing are made like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +19,7 @@ from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import READ_LIMIT, DirectoryEntry, GuestFilesystem
 from offline_mig.guest.partition_table import SECTOR, Partition, PartitionTable
 from offline_mig.guest.refusal import volume_name
+from offline_mig.guest.volume_state import require_writable
 
 FIRST_SECTOR = "first sector"
 BOOT_SECTOR = "boot sector"
@@ -70,7 +71,8 @@ class JoinedVolumes:
         self._disks = disks
         self._tables = tables
         self._writable = writable
-        self._mounted = {volume_name(*place): system}
+        self._system_name = volume_name(*place)
+        self._mounted = {self._system_name: system}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -171,25 +173,46 @@ class JoinedVolumes:
         """Return the free space of the system volume, in bytes."""
         return self._system.free_space()
 
+    def require_writable(self, paths: Iterable[str]) -> None:
+        """Raise GuestRefusedError when a path is on another volume that must not be written.
+
+        The system volume is for the caller to look at, who knows of the session in it.
+        """
+        places: dict[str, tuple[int, Partition]] = {}
+        for path in paths:
+            if path.startswith("/"):
+                continue
+            disk, partition, below = self._elsewhere(path)
+            if partition is not None and below.startswith("/"):
+                places[volume_name(disk, partition)] = (disk, partition)
+        for name, place in places.items():
+            if name != self._system_name:
+                require_writable(self._disks, *place)
+
     def _find(self, path: str) -> tuple[GuestFilesystem | _Sector, str, str]:
         """Return where a path is, the path there, and what stands before it."""
         if path.startswith("/"):
             return self._system, path, ""
+        disk, partition, below = self._elsewhere(path)
+        if partition is None:
+            return _Sector(disk, 0), path, ""
+        if below == BOOT_SECTOR:
+            return _Sector(disk, partition.start), path, ""
+        name = volume_name(disk, partition)
+        return self._volume(disk, partition), below, f"{name}:"
+
+    def _elsewhere(self, path: str) -> tuple[int, Partition | None, str]:
+        """Take the name of a place apart; the partition is None for a disk's first sector."""
         match = _ELSEWHERE.fullmatch(path)
         disk = int(match["disk"]) - 1 if match else 0
         if match is None or disk >= len(self._tables):
             raise FileNotFoundError(path)
         if match["path"] == FIRST_SECTOR and match["partition"] is None:
-            return _Sector(disk, 0), path, ""
+            return disk, None, FIRST_SECTOR
         partition = self._partition(disk, match["partition"])
-        if partition is None:
+        if partition is None or match["path"] == FIRST_SECTOR:
             raise FileNotFoundError(path)
-        if match["path"] == BOOT_SECTOR:
-            return _Sector(disk, partition.start), path, ""
-        if not match["path"].startswith("/"):
-            raise FileNotFoundError(path)
-        name = volume_name(disk, partition)
-        return self._volume(disk, partition), match["path"], f"{name}:"
+        return disk, partition, match["path"]
 
     def _partition(self, disk: int, number: str | None) -> Partition | None:
         found = [p for p in self._tables[disk].partitions if str(p.number) == number]
@@ -198,6 +221,9 @@ class JoinedVolumes:
     def _volume(self, disk: int, partition: Partition) -> GuestFilesystem:
         name = volume_name(disk, partition)
         if name not in self._mounted:
+            if self._writable:
+                # Of NTFS that is dirty the engines' own readers say nothing.
+                require_writable(self._disks, disk, partition)
             self._mounted[name] = self._stack.enter_context(
                 self._disks.mount(disk, partition, writable=self._writable)
             )

@@ -58,3 +58,30 @@ def read_only(volume: str) -> GuestRefusedError:
         "Start the guest where it still runs, turn off hibernation (powercfg /h off), shut "
         "it down completely, and try again.",
     )
+
+
+def ntfs_damaged(volume: str) -> GuestRefusedError:
+    """Return the error for an NTFS volume whose state cannot be found out."""
+    return GuestRefusedError(
+        f"The NTFS volume {volume} is damaged: its $Volume record cannot be read.",
+        "Have Windows check it (chkdsk /f) where the guest still runs, then try again.",
+    )
+
+
+def ntfs_dirty(volume: str) -> GuestRefusedError:
+    """Return the error for an NTFS volume that Windows has marked to be checked."""
+    return GuestRefusedError(
+        f"The NTFS volume {volume} is marked dirty: Windows wants to check it.",
+        "Start the guest where it still runs, let chkdsk finish, shut it down completely, "
+        "and try again.",
+    )
+
+
+def ntfs_open(volume: str) -> GuestRefusedError:
+    """Return the error for an NTFS volume whose journal is not empty."""
+    return GuestRefusedError(
+        f"The NTFS volume {volume} was not closed properly: changes of Windows wait in "
+        "its journal.",
+        "Start the guest where it still runs, shut it down completely, and try again. A "
+        "snapshot of a running guest is in this state too.",
+    )

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from offline_mig.errors import GuestRefusedError, OfflineMigError, ToolFailedError
+from offline_mig.guest import refusal
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.guest.ntfs import VolumeKind, read_state, volume_kind
 from offline_mig.guest.partition_table import Partition, PartitionTable, read_partition_table
 from offline_mig.guest.refusal import volume_name
+from offline_mig.guest.volume_state import reader_of, require_closed
 from offline_mig.surgery.hibernation import named_session, read_hiberfil
 from offline_mig.windows.hibernation import Hibernation, judge_hibernation, read_memory_image
 
@@ -139,13 +141,9 @@ def require_clean(
     With ``discard_hibernation`` a session in hiberfil.sys is none of the reasons; what else
     Windows keeps open for it is. Raises GuestRefusedError.
     """
-    start = volume.partition.start
-    state = read_state(lambda offset, size: disks.read(volume.disk, start + offset, size))
+    state = read_state(reader_of(disks, volume.disk, volume.partition))
     if not state.readable:
-        raise GuestRefusedError(
-            f"The NTFS volume {volume.name} is damaged: its $Volume record cannot be read.",
-            "Have Windows check it (chkdsk /f) where the guest still runs, then try again.",
-        )
+        raise refusal.ntfs_damaged(volume.name)
     if volume.hibernation is not None and not discard_hibernation:
         image = volume.hibernation.image
         raise GuestRefusedError(
@@ -163,19 +161,7 @@ def require_clean(
             "Start the guest where it still runs, run 'powercfg /h off' as administrator, shut "
             "it down with 'shutdown /s /t 0', and try again.",
         )
-    if state.dirty:
-        raise GuestRefusedError(
-            f"The NTFS volume {volume.name} is marked dirty: Windows wants to check it.",
-            "Start the guest where it still runs, let chkdsk finish, shut it down completely, "
-            "and try again.",
-        )
-    if state.journal_open:
-        raise GuestRefusedError(
-            f"The NTFS volume {volume.name} was not closed properly: changes of Windows wait in "
-            "its journal.",
-            "Start the guest where it still runs, shut it down completely, and try again. A "
-            "snapshot of a running guest is in this state too.",
-        )
+    require_closed(state, volume.name)
 
 
 def _several(found: list[SystemVolume]) -> GuestRefusedError:
