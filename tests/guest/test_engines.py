@@ -124,6 +124,11 @@ def contents(disks: OneDisk) -> dict[int, dict[str, object]]:
             continue
         with disks.mount(0, partition, writable=False) as files:
             seen: dict[str, object] = {"free": files.free_space()}
+            walked = {
+                f"/{entry.name}": None if entry.is_directory else entry.size
+                for entry in files.walk("/")
+            }
+            assert walked == dict(tree(files, "/"))
             for path, size in tree(files, "/"):
                 upper = path.upper()
                 assert files.resolve(upper) == path
@@ -217,6 +222,25 @@ def try_everything(files: GuestFilesystem) -> None:
         files.delete(f"/ordner/FILE {number:02}.SYS")
     files.make_directory("/Ordner/gone")
     files.delete("/Ordner/gone")
+    files.create(("/Baum", "/Baum/Ast", "/Baum/Ast/Zweig"), {"/Baum/Ast/Zweig/Blatt": b"leaf"})
+    files.write("/Baum/Wurzel.txt", b"")
+    assert {(e.name, e.is_directory, e.size) for e in files.walk("/baum")} == {
+        ("Ast", True, 0),
+        ("Ast/Zweig", True, 0),
+        ("Ast/Zweig/Blatt", False, 4),
+        ("Wurzel.txt", False, 0),
+    }
+    files.delete_tree("/baum/AST/zweig")
+    assert files.exists("/Baum/Ast")
+    assert not files.exists("/Baum/Ast/Zweig")
+    files.delete_tree("/BAUM/wurzel.TXT")
+    files.delete_tree("/Baum")
+    assert not files.exists("/Baum")
+    files.create(("/Baum", "/Baum/Ast"), {"/Baum/Ast/Blatt": b"another"})
+    with pytest.raises(FileNotFoundError):
+        files.delete_tree("/Baum/Ast/Zweig")
+    with pytest.raises(FileNotFoundError):
+        files.walk("/Baum/Ast/Zweig")
 
 
 def hives_without_time(state: dict[str, FileState], volume: Path, root: str) -> None:

@@ -17,13 +17,16 @@ from offline_mig.errors import SourceUnreadableError
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.changes import (
     CreateKey,
+    DeletedBefore,
+    DeleteFiles,
     DeleteKey,
+    DeleteValue,
     DiscardSession,
     FileBefore,
     HiveFileBefore,
     KeyBefore,
+    NotKept,
     ReplayLogs,
-    SessionBefore,
     SetValue,
     ValueBefore,
     WriteFile,
@@ -65,6 +68,7 @@ TREE = st.recursive(
     max_leaves=6,
 )
 HIVE = st.sampled_from(HiveName)
+_KINDS = ["set", "create", "delete", "delete-value", "delete-files", "replay", "session", "write"]
 
 
 @st.composite
@@ -73,16 +77,28 @@ def entries(draw: st.DrawFn) -> JournalEntry:
     parts = key.split("\\")
     topmost = "\\".join(parts[: draw(st.integers(1, len(parts)))])
     created = draw(st.sampled_from([None, topmost]))
-    match draw(st.sampled_from(["set", "create", "delete", "replay", "session", "write"])):
+    match draw(st.sampled_from(_KINDS)):
         case "session":
             session = DiscardSession(draw(st.sampled_from(Session)), reason)
-            return JournalEntry(session, SessionBefore())
+            return JournalEntry(session, NotKept())
         case "replay":
             replay = ReplayLogs(hive, draw(PATH), draw(TEXT), draw(st.integers(0, 99)), reason)
             return JournalEntry(replay, HiveFileBefore(b"kept with the hive"))
         case "set":
             before = ValueBefore(draw(st.one_of(st.none(), VALUE)), created)
             return JournalEntry(SetValue(hive, key, draw(TEXT), draw(VALUE), reason), before)
+        case "delete-value":
+            old_value = ValueBefore(draw(st.one_of(st.none(), VALUE)))
+            return JournalEntry(DeleteValue(hive, key, draw(TEXT), reason), old_value)
+        case "delete-files":
+            top = draw(PATH)
+            below = st.lists(NAME, max_size=3).map(lambda parts: "/".join((top, *parts)))
+            gone = DeletedBefore(
+                tuple(draw(st.lists(below, max_size=2))),
+                draw(st.dictionaries(below, st.binary(max_size=60), max_size=3)),
+            )
+            numbers = st.integers(0, 2**40)
+            return JournalEntry(DeleteFiles(top, draw(numbers), draw(numbers), reason), gone)
         case "create":
             return JournalEntry(CreateKey(hive, key, reason), ValueBefore(None, created))
         case "delete":
@@ -156,6 +172,12 @@ def example() -> dict[str, Any]:
             ReplayLogs(HiveName.SYSTEM, "/W/S", "S.LOG1", 4096, "r"), HiveFileBefore(b"dirty")
         ),
         JournalEntry(WriteFile("/W/d/f", b"new", "o", "r"), FileBefore(b"old", ("/W", "/W/d"))),
+        JournalEntry(
+            DeleteValue(HiveName.SYSTEM, "A", "v", "r"), ValueBefore(RegistryValue.sz("x"))
+        ),
+        JournalEntry(
+            DeleteFiles("/P/V", 1, 3, "r"), DeletedBefore(("/P/V", "/P/V/d"), {"/P/V/d/f": b"old"})
+        ),
     ]
     loaded: dict[str, Any] = json.loads(journal_json(journal(changes, (b"a" * 9000, b"b" * 5000))))
     return loaded
@@ -227,6 +249,19 @@ def test_paths_stay_inside_the_volume(path: str) -> None:
     record["hives"]["SYSTEM"]["path"] = path
     with pytest.raises(SourceUnreadableError, match=r"hives\.SYSTEM"):
         parse_journal(json.dumps(record).encode(), "it")
+
+
+@pytest.mark.parametrize("path", ["/P", "/P/Vx", "/P/V/../x", "/Q/V/f", "1:2:/P/V/f", ""])
+def test_deleted_files_come_back_to_their_own_place_only(path: str) -> None:
+    for field in ("directories", "files"):
+        record = example()
+        before = record["changes"][6]["before"]
+        if field == "directories":
+            before["directories"][1] = path
+        else:
+            before["files"][0]["path"] = path
+        with pytest.raises(SourceUnreadableError, match=r"changes\[6\]"):
+            parse_journal(json.dumps(record).encode(), "it")
 
 
 def test_sectors_are_whole_and_no_hives() -> None:

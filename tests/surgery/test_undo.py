@@ -5,6 +5,7 @@ The hives are edited by hivex for real and read by reglookup; only the volume is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,11 @@ from fixtures.catalogue import (
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.memory_volume import MemoryVolume
 from fixtures.result import reglookup
-from fixtures.small_edit import ADDED, REPLACED, one_of_each
+from fixtures.small_edit import ADDED, DELETED_FILE, DELETED_FOLDER, REPLACED, one_of_each
 from fixtures.windows_tree import system_volume
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
-from offline_mig.surgery.changes import ReplayLogs
+from offline_mig.surgery.changes import ReplayLogs, subject
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.journal_reader import parse_journal
 from offline_mig.surgery.operation import apply_plan
@@ -232,6 +233,40 @@ def test_files_that_changed_since_are_left_alone(xp: Bench) -> None:
     after = xp.volume.files
     assert after.pop(beside) == b"x"
     assert after == {**xp.before, replaced: b"newer"}
+
+
+def test_deleted_files_that_are_there_again_are_left_alone(bench: Bench) -> None:
+    root = bench.facts.root
+    file, folder = f"{root}/{DELETED_FILE}", f"{root}/{DELETED_FOLDER}"
+    assert not bench.volume.exists(file)
+    assert not bench.volume.exists(folder)
+    bench.volume.write(file, b"of Windows")
+    bench.volume.make_directory(folder)
+    plan, _ = bench.undo()
+    assert {(left.what, left.reason) for left in plan.left_alone} == {
+        (file, "it is there again"),
+        (folder, "it is there again"),
+    }
+    assert bench.volume.read(file) == b"of Windows"
+    assert bench.volume.list_directory(folder) == ()
+
+
+def test_deleted_folder_comes_back_with_the_one_that_it_was_in(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.undo()
+    folder = bench.volume.resolve(f"{bench.facts.root}/{DELETED_FOLDER}")
+    assert folder is not None
+    entry = next(e for e in bench.journal.entries if subject(e.change).endswith(DELETED_FOLDER))
+    for top in bench.volume.list_directory("/"):
+        bench.volume.delete_tree(f"/{top.name}")
+    plan = plan_undo(replace(bench.journal, hives={}, entries=(entry,)), bench.volume, tmp_path)
+    apply_undo(plan, bench.volume)
+    verify_undo(plan, bench.volume)
+    below = f"{folder}/".lower()
+    expected = {p.lower(): d for p, d in bench.before.items() if p.lower().startswith(below)}
+    assert expected
+    assert {path.lower(): data for path, data in bench.volume.files.items()} == expected
 
 
 def test_file_in_the_way_of_an_undo(xp: Bench) -> None:

@@ -14,7 +14,7 @@ _SHOWN = 20
 def show_undo(done: UndoResult) -> None:
     """Print what was put back and what was left alone."""
     plan = done.plan
-    if not plan.files:
+    if not plan.files and not plan.made:
         click.echo(f"Nothing to put back in {done.image}.")
     else:
         verb = "Would put back" if done.dry_run else "Put back"

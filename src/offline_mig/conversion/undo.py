@@ -61,7 +61,7 @@ def undo_edit(
             progress.step("Planning")
             plan = _planned(journal, disks, layout, volume)
             result = UndoResult(image, journal, plan, dry_run, disks.notes)
-            if not plan.files:
+            if not plan.files and not plan.made:
                 return result
             progress.step(f"Putting back {len(plan.files)} files")
             with joined_volumes(disks, layout, volume, writable=True) as files:

@@ -25,8 +25,10 @@ from offline_mig.guest.filesystem import (
     READ_LIMIT,
     DirectoryEntry,
     create_one_by_one,
+    delete_one_by_one,
     not_plain,
     too_large,
+    walk_one_by_one,
 )
 from offline_mig.guest.ntfs import VolumeKind
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
@@ -203,6 +205,14 @@ class ConfinedVolume:
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory."""
         self._worker.ask(f"delete {path}", messages.DELETE, text(path))
+
+    def walk(self, path: str) -> tuple[DirectoryEntry, ...]:
+        """Return all that is below a directory, outer ones first."""
+        return tuple(walk_one_by_one(self, path))
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a file, or a directory with all that is in it."""
+        delete_one_by_one(self, path)
 
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""

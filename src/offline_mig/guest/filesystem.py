@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from offline_mig.errors import GuestRefusedError
@@ -85,6 +85,18 @@ class GuestFilesystem(Protocol):
     def delete(self, path: str) -> None:
         """Delete a file or an empty directory; raises FileNotFoundError."""
 
+    def walk(self, path: str) -> tuple[DirectoryEntry, ...]:
+        """Return all that is below a directory, outer ones first; raises FileNotFoundError.
+
+        The names are paths from there: ``Drivers/vmci.sys``. A link is a file without content.
+        """
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a file, or a directory with all that is in it; raises FileNotFoundError.
+
+        A link goes itself, and what it leads to stays.
+        """
+
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""
 
@@ -97,6 +109,26 @@ def create_one_by_one(
         volume.make_directory(directory)
     for path, data in files.items():
         volume.write(path, data)
+
+
+def walk_one_by_one(
+    volume: GuestFilesystem, path: str, below: str = ""
+) -> Iterator[DirectoryEntry]:
+    """Do what GuestFilesystem.walk does where listing a directory takes no time."""
+    for entry in volume.list_directory(f"{path}/{below}"):
+        yield replace(entry, name=f"{below}{entry.name}")
+        if entry.is_directory:
+            yield from walk_one_by_one(volume, path, f"{below}{entry.name}/")
+
+
+def delete_one_by_one(volume: GuestFilesystem, path: str) -> None:
+    """Do what GuestFilesystem.delete_tree does where deleting a file takes no time."""
+    parent, _, name = (volume.resolve(path) or path).rpartition("/")
+    listed = volume.list_directory(parent or "/")
+    if any(entry.name == name and entry.is_directory for entry in listed):
+        for entry in reversed(volume.walk(path)):
+            volume.delete(f"{path}/{entry.name}")
+    volume.delete(path)
 
 
 def too_large(path: str, limit: int, size: int | None = None) -> GuestRefusedError:

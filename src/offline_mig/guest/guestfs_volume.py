@@ -98,14 +98,7 @@ class GuestfsFilesystem:
             }
             names = sorted(kinds)
             found = self._handle.lstatnslist(directory, names)
-        return tuple(
-            DirectoryEntry(
-                name,
-                stat.S_ISDIR(status["st_mode"]),
-                max(status["st_size"], 0) if stat.S_ISREG(status["st_mode"]) else 0,
-            )
-            for name, status in zip(names, found, strict=True)
-        )
+        return tuple(_entry(name, status) for name, status in zip(names, found, strict=True))
 
     def read(self, path: str, *, limit: int = READ_LIMIT) -> bytes:
         """Return a file's content."""
@@ -205,6 +198,28 @@ class GuestfsFilesystem:
             else:
                 self._handle.rm(existing)
 
+    def walk(self, path: str) -> tuple[DirectoryEntry, ...]:
+        """Return all that is below a directory, outer ones first."""
+        directory = self._existing(path)
+        self._require_directory(directory)
+        # Two calls for all of it, each of which takes a tenth of a second without KVM.
+        with failing(f"list {path}"):
+            names = sorted(self._handle.find(directory))
+            found = self._handle.lstatnslist(directory, names)
+        return tuple(_entry(name, status) for name, status in zip(names, found, strict=True))
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a file, or a directory with all that is in it."""
+        existing = self._existing(path)
+        self._forget_names()
+        self._directories = {
+            known
+            for known in self._directories
+            if known != existing and not known.startswith(f"{existing}/")
+        }
+        with failing(f"delete {path}"):
+            self._handle.rm_rf(existing)
+
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""
         with failing("read the free space"):
@@ -280,6 +295,12 @@ class GuestfsFilesystem:
         if target.startswith("unsupported reparse"):
             return "it is compressed by Windows (CompactOS) or its content is kept elsewhere"
         return "it is a link, which is not followed"
+
+
+def _entry(name: str, status: Mapping[str, int]) -> DirectoryEntry:
+    mode = status["st_mode"]
+    size = max(status["st_size"], 0) if stat.S_ISREG(mode) else 0
+    return DirectoryEntry(name, stat.S_ISDIR(mode), size)
 
 
 @contextmanager

@@ -169,6 +169,20 @@ class JoinedVolumes:
             raise FileNotFoundError(path)
         volume.delete(below)
 
+    def walk(self, path: str) -> tuple[DirectoryEntry, ...]:
+        """Return all that is below a directory, outer ones first; raises FileNotFoundError."""
+        volume, below, _ = self._find(path)
+        if isinstance(volume, _Sector):
+            raise FileNotFoundError(path)
+        return volume.walk(below)
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a file, or a directory with all that is in it; raises FileNotFoundError."""
+        volume, below, _ = self._find(path)
+        if isinstance(volume, _Sector):
+            raise FileNotFoundError(path)
+        volume.delete_tree(below)
+
     def free_space(self) -> int:
         """Return the free space of the system volume, in bytes."""
         return self._system.free_space()

@@ -16,6 +16,10 @@ from offline_mig.windows.hibernation import Session
 from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName, KeyTree
 from offline_mig.windows.registry import RegistryValue
 
+#: Bytes that a file may have whose content is kept when it is deleted. The largest seen are the
+#: installers that Windows keeps of programs, with some hundred MiB.
+_LARGEST_DELETED = 512 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class OpenGuest:
@@ -56,8 +60,16 @@ class HiveFileBefore:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionBefore:
-    """A hiberfil.sys was there; what it held is not kept."""
+class DeletedBefore:
+    """What was deleted: directories, outermost first, and the contents of files by their path."""
+
+    directories: tuple[str, ...]
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """Something was there; what it held is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,30 @@ class SetValue:
         hive = guest.hives[self.hive]
         old = hive.value(self.key, self.name)
         return ValueBefore(old, hive.set_value(self.key, self.name, self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteValue:
+    """A registry value is to be gone; its key stays."""
+
+    hive: HiveName
+    key: str
+    name: str
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return guest.hives[self.hive].value(self.key, self.name) is None
+
+    def before(self, guest: OpenGuest) -> ValueBefore:
+        """Return what is there now."""
+        return ValueBefore(guest.hives[self.hive].value(self.key, self.name))
+
+    def apply(self, guest: OpenGuest) -> ValueBefore:
+        """Make it so; returns what was there."""
+        old = self.before(guest)
+        guest.hives[self.hive].delete_value(self.key, self.name)
+        return old
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +219,52 @@ class WrittenFile:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteFiles:
+    """A file, or a directory with all that is in it, is to be gone.
+
+    It has ``count`` files of ``size`` bytes together.
+    """
+
+    path: str
+    count: int
+    size: int
+    reason: str
+
+    def is_done(self, guest: OpenGuest) -> bool:
+        """Tell whether the guest is already so."""
+        return not guest.files.exists(self.path)
+
+    def before(self, guest: OpenGuest) -> DeletedBefore:
+        """Return what is there now, contents and all.
+
+        Raises UnreadableFileError when something in it cannot be kept, such as a link.
+        """
+        files = guest.files
+        # It comes back in the letter case that it has.
+        top = files.resolve(self.path) or self.path
+        parent, _, name = top.rpartition("/")
+        listed = files.list_directory(parent or "/")
+        if not any(entry.name == name and entry.is_directory for entry in listed):
+            return DeletedBefore((), {top: files.read(top, limit=_LARGEST_DELETED)})
+        entries = files.walk(top)
+        below = [f"{top}/{entry.name}" for entry in entries if entry.is_directory]
+        paths = [f"{top}/{entry.name}" for entry in entries if not entry.is_directory]
+        contents = {path: files.read(path, limit=_LARGEST_DELETED) for path in paths}
+        return DeletedBefore((top, *below), contents)
+
+    def apply(self, guest: OpenGuest) -> DeletedBefore:
+        """Make it so; returns what was there."""
+        old = self.before(guest)
+        guest.files.delete_tree(self.path)
+        return old
+
+    def apply_unkept(self, guest: OpenGuest) -> NotKept:
+        """Make it so without reading what was there."""
+        guest.files.delete_tree(self.path)
+        return NotKept()
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayLogs:
     """A hive that Windows left dirty, at ``path``, is to be clean with its logs applied.
 
@@ -225,21 +307,21 @@ class DiscardSession:
         """Tell whether the guest is already so."""
         return not guest.files.exists(HIBERFIL)
 
-    def before(self, guest: OpenGuest) -> SessionBefore:
+    def before(self, guest: OpenGuest) -> NotKept:
         """Return what is there now, without its content: that is as large as the memory."""
         del guest
-        return SessionBefore()
+        return NotKept()
 
-    def apply(self, guest: OpenGuest) -> SessionBefore:
+    def apply(self, guest: OpenGuest) -> NotKept:
         """Make it so; returns what was there."""
         if not self.is_done(guest):
             guest.files.delete(HIBERFIL)
-        return SessionBefore()
+        return NotKept()
 
 
-RegistryChange = SetValue | CreateKey | DeleteKey
-Change = RegistryChange | ReplayLogs | WriteFile | DiscardSession
-Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore | SessionBefore
+RegistryChange = SetValue | DeleteValue | CreateKey | DeleteKey
+Change = RegistryChange | ReplayLogs | WriteFile | DeleteFiles | DiscardSession
+Before = ValueBefore | KeyBefore | FileBefore | HiveFileBefore | DeletedBefore | NotKept
 
 
 def write_files(changes: Sequence[WriteFile], files: GuestFilesystem) -> tuple[FileBefore, ...]:
@@ -274,11 +356,11 @@ def write_files(changes: Sequence[WriteFile], files: GuestFilesystem) -> tuple[F
 
 def subject(change: Change | WrittenFile) -> str:
     """Return what a change is about: a file, a key, or a value in it."""
-    if isinstance(change, WriteFile | WrittenFile):
+    if isinstance(change, WriteFile | WrittenFile | DeleteFiles):
         return change.path
     if isinstance(change, ReplayLogs):
         return f"{change.path} with its logs"
     if isinstance(change, DiscardSession):
         return HIBERFIL
-    value = f" {change.name!r}" if isinstance(change, SetValue) else ""
+    value = f" {change.name!r}" if isinstance(change, SetValue | DeleteValue) else ""
     return f"{change.hive}\\{change.key}{value}"

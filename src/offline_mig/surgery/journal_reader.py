@@ -22,13 +22,16 @@ from offline_mig.machine import DiskFormat
 from offline_mig.surgery.changes import (
     Before,
     CreateKey,
+    DeletedBefore,
+    DeleteFiles,
     DeleteKey,
+    DeleteValue,
     DiscardSession,
     FileBefore,
     KeyBefore,
+    NotKept,
     RegistryChange,
     ReplayLogs,
-    SessionBefore,
     SetValue,
     ValueBefore,
     WrittenFile,
@@ -108,7 +111,8 @@ def _journal(record: Mapping[str, Any]) -> StoredJournal:
         with _in(f"changes[{number}]"):
             entries.append(_entry(_typed(entry, dict)))
             change = entries[-1].change
-            if not isinstance(change, WrittenFile | DiscardSession) and change.hive not in hives:
+            elsewhere = WrittenFile | DeleteFiles | DiscardSession
+            if not isinstance(change, elsewhere) and change.hive not in hives:
                 raise _DamagedError(f"the hive {change.hive} is not among the hives")
     with _in("created"):
         created = _text(record, "created")
@@ -164,6 +168,10 @@ def _hive(record: Mapping[str, Any]) -> EditedHive:
 
 
 def _piece(record: Mapping[str, Any]) -> tuple[int, bytes]:
+    return _number(record, "offset", MAX_HIVE_SIZE), _unpacked(record)
+
+
+def _unpacked(record: Mapping[str, Any]) -> bytes:
     size = _number(record, "size", MAX_HIVE_SIZE)
     unpacker = zlib.decompressobj()
     try:
@@ -173,7 +181,7 @@ def _piece(record: Mapping[str, Any]) -> tuple[int, bytes]:
         raise _DamagedError(f"it cannot be unpacked ({error})") from error
     if len(data) != size or not unpacker.eof:
         raise _DamagedError(f"it does not unpack to {size} bytes")
-    return _number(record, "offset", MAX_HIVE_SIZE), data
+    return data
 
 
 def _digest(record: Mapping[str, Any], name: str) -> Digest:
@@ -199,7 +207,16 @@ def _entry(record: Mapping[str, Any]) -> StoredEntry:
             return StoredEntry(written, _file_before(before, written.path))
     if kind == "discard-session":
         session = _choice(Session, _text(record, "session"))
-        return StoredEntry(DiscardSession(session, _text(record, "reason")), SessionBefore())
+        return StoredEntry(DiscardSession(session, _text(record, "reason")), NotKept())
+    if kind == "delete-files":
+        deleted = DeleteFiles(
+            path=_path(record, "path"),
+            count=_number(record, "count"),
+            size=_number(record, "size"),
+            reason=_text(record, "reason"),
+        )
+        with _in("before"):
+            return StoredEntry(deleted, _deleted_before(before, deleted.path))
     hive = _choice(HiveName, _text(record, "hive"))
     key = _key(record, "key")
     reason = _text(record, "reason")
@@ -209,6 +226,8 @@ def _entry(record: Mapping[str, Any]) -> StoredEntry:
         if value is None:
             raise _DamagedError("value is missing")
         change = SetValue(hive, key, _text(record, "name"), value, reason)
+    elif kind == "delete-value":
+        change = DeleteValue(hive, key, _text(record, "name"), reason)
     elif kind == "create-key":
         change = CreateKey(hive, key, reason)
     elif kind == "delete-key":
@@ -256,6 +275,22 @@ def _file_before(record: Mapping[str, Any], path: str) -> FileBefore:
     if is_sector(path) and (content is None or len(content) != SECTOR):
         raise _DamagedError("what a sector held is not a whole sector")
     return FileBefore(content, tuple(directories))
+
+
+def _deleted_before(record: Mapping[str, Any], path: str) -> DeletedBefore:
+    def below(text: str) -> str:
+        found = _checked_path(text)
+        if not f"{found}/".casefold().startswith(f"{path}/".casefold()) or is_sector(found):
+            raise _DamagedError("what was deleted does not lie where it was deleted")
+        return found
+
+    directories = [below(_typed(name, str)) for name in _field(record, "directories", list)]
+    files = {}
+    for number, file in enumerate(_field(record, "files", list)):
+        with _in(f"files[{number}]"):
+            record = _typed(file, dict)
+            files[below(_text(record, "path"))] = _unpacked(record)
+    return DeletedBefore(tuple(directories), files)
 
 
 def _tree(record: Mapping[str, Any], depth: int = 0) -> KeyTree:

@@ -12,6 +12,7 @@ from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.changes import (
     Before,
     Change,
+    DeleteFiles,
     OpenGuest,
     WriteFile,
     subject,
@@ -47,14 +48,17 @@ def apply_plan(
     hive_files: Mapping[HiveName, str],
     scratch: Path,
     moment: int | None = None,
+    *,
+    keep_deleted: bool = True,
 ) -> Journal:
     """Apply ``plan`` to a volume mounted writable and return the journal.
 
     ``hive_files`` says where the hives lie in the volume; they are edited as copies in the folder
-    ``scratch`` and written back whole, after all files, so that no driver is registered whose
-    file could not be written. ``moment``, in seconds since 1970, is when they were written by what
-    they say themselves; the time of the clock if it is None. Raises GuestRefusedError when the
-    volume is too full.
+    ``scratch`` and written back whole, after all files are written and before any is deleted, so
+    that no driver is registered whose file is not there. ``moment``, in seconds since 1970, is
+    when they were written by what they say themselves; the time of the clock if it is None. The
+    journal has what deleted files held unless ``keep_deleted`` says that there is no need. Raises
+    GuestRefusedError when the volume is too full.
     """
     free = volume.free_space()
     if plan.added_bytes + _SPARE_SPACE > free:
@@ -72,9 +76,14 @@ def apply_plan(
     entries += [
         JournalEntry(change, change.apply(guest))
         for change in plan
-        if not isinstance(change, WriteFile)
+        if not isinstance(change, WriteFile | DeleteFiles)
     ]
     _write_back(guest, touched, hive_files, scratch, moment)
+    entries += [
+        JournalEntry(change, change.apply(guest) if keep_deleted else change.apply_unkept(guest))
+        for change in plan
+        if isinstance(change, DeleteFiles)
+    ]
     return Journal(tuple(entries))
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from offline_mig.surgery.changes import Change, DiscardSession, OpenGuest, ReplayLogs, WriteFile
+from offline_mig.surgery.changes import (
+    Change,
+    DeleteFiles,
+    DiscardSession,
+    OpenGuest,
+    ReplayLogs,
+    WriteFile,
+)
 from offline_mig.windows.hive import HiveName
 
 
@@ -42,7 +49,8 @@ class Plan:
     @property
     def hives(self) -> frozenset[HiveName]:
         """The hives that are changed."""
-        return frozenset(c.hive for c in self if not isinstance(c, WriteFile | DiscardSession))
+        elsewhere = WriteFile | DeleteFiles | DiscardSession
+        return frozenset(c.hive for c in self if not isinstance(c, elsewhere))
 
     @property
     def discards_session(self) -> bool:

@@ -12,14 +12,17 @@ from offline_mig.surgery.changes import (
     Before,
     Change,
     CreateKey,
+    DeletedBefore,
+    DeleteFiles,
     DeleteKey,
+    DeleteValue,
     DiscardSession,
     FileBefore,
     HiveFileBefore,
     KeyBefore,
+    NotKept,
     OpenGuest,
     ReplayLogs,
-    SessionBefore,
     SetValue,
     ValueBefore,
     WriteFile,
@@ -57,6 +60,22 @@ def change_record(change: Change | WrittenFile) -> ChangeForm:
                 "key": change.key,
                 "name": change.name,
                 "value": value_record(change.value),
+                "reason": change.reason,
+            }
+        case DeleteValue():
+            return {
+                "change": "delete-value",
+                "hive": change.hive.value,
+                "key": change.key,
+                "name": change.name,
+                "reason": change.reason,
+            }
+        case DeleteFiles():
+            return {
+                "change": "delete-files",
+                "path": change.path,
+                "count": change.count,
+                "size": change.size,
                 "reason": change.reason,
             }
         case CreateKey() | DeleteKey():
@@ -131,12 +150,23 @@ def _before_record(before: Before) -> BeforeForm:
                 "content": None if content is None else base64.b64encode(content).decode("ascii"),
                 "created_directories": list(before.created_directories),
             }
-        case SessionBefore():
+        case NotKept():
             return {"kept": False}
+        case DeletedBefore():
+            return {
+                "directories": list(before.directories),
+                "files": [
+                    {"path": path, "size": len(content), "zlib": _packed(content)}
+                    for path, content in before.files.items()
+                ],
+            }
         case HiveFileBefore():
             # Hives have some ten to some hundred MiB, most of which packs well.
-            packed = zlib.compress(before.content)
-            return {"zlib": base64.b64encode(packed).decode("ascii")}
+            return {"zlib": _packed(before.content)}
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content)).decode("ascii")
 
 
 def _tree_record(tree: KeyTree) -> TreeForm:
@@ -169,6 +199,10 @@ def _block_lines(block: PlanBlock, guest: OpenGuest) -> Iterator[str]:
         if isinstance(change, ReplayLogs):
             yield f"~ {change.path}  (from {change.source}: {change.reason})"
             continue
+        if isinstance(change, DeleteFiles):
+            number = f"{change.count:,} files, " if change.count != 1 else ""
+            yield f"- {change.path}  ({number}{change.size:,} bytes: {change.reason})"
+            continue
         if isinstance(change, DiscardSession):
             yield f"- {HIBERFIL}  (the session of {change.session.value}: {change.reason})"
             continue
@@ -186,3 +220,6 @@ def _block_lines(block: PlanBlock, guest: OpenGuest) -> Iterator[str]:
                 yield f"+   {name} = {change.value}"
             else:
                 yield f"~   {name} = {change.value}  (was {old})"
+        if isinstance(change, DeleteValue):
+            name = f'"{change.name}"' if change.name else "@"
+            yield f"-   {name} = {change.before(guest).value}"

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from offline_mig.surgery.changes import Change, DiscardSession, ReplayLogs, SetValue, WriteFile
+from offline_mig.surgery.changes import (
+    Change,
+    DeleteFiles,
+    DeleteValue,
+    DiscardSession,
+    ReplayLogs,
+    SetValue,
+    WriteFile,
+)
 from offline_mig.surgery.plan import PlanBlock
 from offline_mig.windows.registry import RegistryValue
 
@@ -37,11 +45,11 @@ def share_parts(blocks: Sequence[PlanBlock]) -> list[PlanBlock]:
 
 
 def _identity(change: Change) -> tuple[str, ...]:
-    if isinstance(change, WriteFile | ReplayLogs):
+    if isinstance(change, WriteFile | DeleteFiles | ReplayLogs):
         return (type(change).__name__, change.path.lower())
     if isinstance(change, DiscardSession):
         return (type(change).__name__,)
-    name = change.name.lower() if isinstance(change, SetValue) else ""
+    name = change.name.lower() if isinstance(change, SetValue | DeleteValue) else ""
     return (type(change).__name__, change.hive, change.key.lower(), name)
 
 

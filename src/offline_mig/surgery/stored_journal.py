@@ -17,6 +17,7 @@ from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.changes import (
     Before,
+    DeleteFiles,
     DiscardSession,
     RegistryChange,
     ReplayLogs,
@@ -33,7 +34,7 @@ from offline_mig.windows.hive import HiveName
 SCHEMA: Literal["offline-mig/journal/1"] = "offline-mig/journal/1"
 
 
-StoredChange: TypeAlias = RegistryChange | ReplayLogs | WrittenFile | DiscardSession
+StoredChange: TypeAlias = RegistryChange | ReplayLogs | WrittenFile | DeleteFiles | DiscardSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,10 @@ from offline_mig.errors import GuestRefusedError, VerificationError
 from offline_mig.guest.filesystem import GuestFilesystem
 from offline_mig.surgery.changes import (
     CreateKey,
+    DeletedBefore,
+    DeleteFiles,
     DeleteKey,
+    DeleteValue,
     DiscardSession,
     FileBefore,
     KeyBefore,
@@ -58,12 +61,14 @@ class LeftAlone:
 class UndoPlan:
     """What is to be put back, and what is not.
 
-    ``directories`` are those that the edit made, innermost first; they go if they are empty.
+    ``made`` are directories that are made again, outermost first. ``directories`` are those that
+    the edit made, innermost first; they go if they are empty.
     ``taken_back`` names the changes that are undone, ``whole_hives`` the hives that become byte
     for byte what they were, and ``already`` counts what is as before the edit anyway.
     """
 
     files: tuple[PutBack, ...] = ()
+    made: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     taken_back: tuple[str, ...] = ()
     whole_hives: tuple[HiveName, ...] = ()
@@ -78,6 +83,7 @@ class _Undo:
         self._volume = volume
         self._scratch = scratch
         self._files: dict[str, bytes | None] = {}
+        self._made: list[str] = []
         self._directories: list[str] = []
         self._taken_back: list[str] = []
         self._whole_hives: list[HiveName] = []
@@ -88,6 +94,7 @@ class _Undo:
         """Return what was found to be done."""
         return UndoPlan(
             files=tuple(PutBack(path, content) for path, content in self._files.items()),
+            made=tuple(dict.fromkeys(self._made)),
             directories=tuple(dict.fromkeys(self._directories)),
             taken_back=tuple(self._taken_back),
             whole_hives=tuple(self._whole_hives),
@@ -147,6 +154,24 @@ class _Undo:
         if before.content is None:
             self._directories += reversed(before.created_directories)
 
+    def take_back_deletion(self, change: DeleteFiles, before: DeletedBefore) -> None:
+        """Plan for a file or directory that was deleted with all that was in it."""
+        if self._volume.exists(change.path):
+            try:
+                same = all(self._content(path) == old for path, old in before.files.items())
+            except GuestRefusedError:
+                same = False  # A link by now, or far larger than what was deleted.
+            self._note(change, "" if same else "it is there again")
+            return
+        # The folder that it was in may have gone since, or in another change of the same edit.
+        volume, _, below = change.path.partition("/")
+        parts = below.split("/")[:-1]
+        above = [f"{volume}/{'/'.join(parts[: depth + 1])}" for depth in range(len(parts))]
+        self._made += [path for path in above if not self._volume.exists(path)]
+        self._made += before.directories
+        self._files |= before.files
+        self._note(change, None)
+
     def leave_session(self, change: DiscardSession) -> None:
         """Plan for the session that was given up, which no journal could hold."""
         self._note(change, "the session that was in it was given up for good")
@@ -181,6 +206,8 @@ def plan_undo(journal: StoredJournal, volume: GuestFilesystem, scratch: Path) ->
     for entry in reversed(journal.entries):
         if isinstance(entry.change, WrittenFile) and isinstance(entry.before, FileBefore):
             undo.take_back_file(entry.change, entry.before)
+        if isinstance(entry.change, DeleteFiles) and isinstance(entry.before, DeletedBefore):
+            undo.take_back_deletion(entry.change, entry.before)
         if isinstance(entry.change, DiscardSession):
             undo.leave_session(entry.change)
     return undo.plan()
@@ -189,13 +216,18 @@ def plan_undo(journal: StoredJournal, volume: GuestFilesystem, scratch: Path) ->
 def apply_undo(plan: UndoPlan, volume: GuestFilesystem) -> tuple[LeftAlone, ...]:
     """Put back what ``plan`` says on a volume mounted writable; returns what had to stay.
 
-    Hives come first in a plan: no driver stays registered whose file is gone.
+    What is missing comes first and hives before what is to go: no driver is registered at any
+    time whose file is not there.
     """
+    contents = {file.path: file.content for file in plan.files if file.content is not None}
+    missing = {path: data for path, data in contents.items() if not volume.exists(path)}
+    volume.create([path for path in plan.made if not volume.exists(path)], missing)
+    for path, content in contents.items():
+        if path not in missing:
+            volume.write(path, content)
     for file in plan.files:
         if file.content is None:
             volume.delete(file.path)
-        else:
-            volume.write(file.path, file.content)
     kept = []
     for directory in plan.directories:
         if not volume.exists(directory):
@@ -213,15 +245,22 @@ def verify_undo(plan: UndoPlan, volume: GuestFilesystem) -> None:
         there = volume.exists(file.path)
         now = volume.read(file.path, limit=MAX_HIVE_SIZE) if there else None
         if now != file.content:
-            raise VerificationError(
-                f"{file.path} does not read back as it was put back.",
-                "The image was not changed. Please report this.",
-            )
+            raise _not_put_back(file.path)
+    for directory in plan.made:
+        if not volume.exists(directory):
+            raise _not_put_back(directory)
+
+
+def _not_put_back(path: str) -> VerificationError:
+    return VerificationError(
+        f"{path} does not read back as it was put back.",
+        "The image was not changed. Please report this.",
+    )
 
 
 def _of_hive(journal: StoredJournal, name: HiveName) -> Iterator[StoredEntry]:
     for entry in reversed(journal.entries):
-        if isinstance(entry.change, WrittenFile | DiscardSession):
+        if isinstance(entry.change, WrittenFile | DeleteFiles | DiscardSession):
             continue
         if entry.change.hive is name:
             yield entry
@@ -235,6 +274,8 @@ def _take_back(hive: Hive, entry: StoredEntry) -> str | None:
             return "Windows would replay them as well, and has written to the hive since"
         case SetValue(), ValueBefore():
             return _take_back_value(hive, change, before)
+        case DeleteValue(), ValueBefore():
+            return _take_back_deleted_value(hive, change, before)
         case CreateKey(), ValueBefore():
             if before.created_key is None or not hive.has_key(change.key):
                 return ""
@@ -264,6 +305,18 @@ def _take_back_value(hive: Hive, change: SetValue, before: ValueBefore) -> str |
     hive.delete_value(change.key, change.name)
     if before.created_key is not None:
         _remove_empty(hive, change.key, before.created_key)
+    return None
+
+
+def _take_back_deleted_value(hive: Hive, change: DeleteValue, before: ValueBefore) -> str | None:
+    now = hive.value(change.key, change.name)
+    if now == before.value:
+        return ""
+    if now is not None or before.value is None:
+        return f"it is {now} by now"
+    if not hive.has_key(change.key):
+        return "its key is gone"
+    hive.set_value(change.key, change.name, before.value)
     return None
 
 
