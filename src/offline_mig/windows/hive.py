@@ -67,6 +67,9 @@ class RegistryView(Protocol):
     def value(self, key: str, name: str) -> RegistryValue | None:
         """Return one value, looked up without regard to case; None when it is not there."""
 
+    def walk(self, key: str = "") -> Iterator[tuple[str, Mapping[str, RegistryValue]]]:
+        """Yield every key below ``key``, itself included, with its values."""
+
 
 class Hive:
     """A hive file opened with hivex, for reading or for editing.
@@ -79,6 +82,8 @@ class Hive:
         self.name = name
         self.path = path
         self._added: set[int] = set()
+        #: Keys that were looked up, by their path as it was spelled.
+        self._found: dict[str, int] = {}
         check_base_block(name, path.read_bytes())
         with self._refusing("open it"):
             self._hivex = _binding()(str(path), write=writable)
@@ -227,6 +232,7 @@ class Hive:
         node = self._node(key)
         if node is None or node == self._root:
             return
+        self._found.clear()
         with self._refusing(f"delete {key}"):
             self._hivex.node_delete_child(node)
 
@@ -245,12 +251,19 @@ class Hive:
             self._hivex.commit(str(path))
 
     def _node(self, key: str) -> int | None:
-        node: int | None = self._root
-        for part in key.split("\\") if key else ():
-            with self._refusing(f"look up {key}"):
-                node = self._hivex.node_get_child(node, part)
-            if node is None:
-                return None
+        if not key:
+            return int(self._root)
+        if key in self._found:
+            return self._found[key]
+        # hivex looks through all keys beside the one that is asked for, and so does each parent.
+        parent, _, name = key.rpartition("\\")
+        above = self._node(parent)
+        if above is None:
+            return None
+        with self._refusing(f"look up {key}"):
+            node: int | None = self._hivex.node_get_child(above, name)
+        if node is not None:
+            self._found[key] = node
         return node
 
     def _children(self, node: int) -> list[int]:
