@@ -27,10 +27,12 @@ from offline_mig.conversion.report_form import (
     AgentForm,
     DriverForm,
     FirstBootForm,
+    GuestToolsForm,
     NetworkForm,
     ReportForm,
 )
 from offline_mig.conversion.result_cache import ResultCache
+from offline_mig.conversion.tools_choice import removals_record
 from offline_mig.guest.engine import Engine
 from offline_mig.machine import Machine
 from offline_mig.surgery.record import plan_record
@@ -50,6 +52,7 @@ class PlanForm(TypedDict):
     agents: list[AgentForm]
     network: NetworkForm
     first_boot: FirstBootForm
+    guest_tools: list[GuestToolsForm]
     plan: list[BlockForm]
     wanted: list[BlockForm]
     target: TargetMachine
@@ -141,6 +144,7 @@ def rehearsal_record(rehearsal: Rehearsal) -> PlanForm:
         "agents": agents_record(proposal.agents),
         "network": network_record(proposal.network),
         "first_boot": first_start_record(proposal.first_start),
+        "guest_tools": removals_record(proposal.removals),
         "plan": plan_record(proposal.pending),
         "wanted": plan_record(proposal.wanted),
         "target": plain(rehearsal.target),

@@ -68,6 +68,11 @@ _OPTIONS = (
         is_flag=True,
         help="Let a boot driver without a good signature through.",
     ),
+    click.option(
+        "--keep-vmware-tools",
+        is_flag=True,
+        help="Leave VMware Tools, or another hypervisor's guest tools, in the guest.",
+    ),
     DISCARD_HIBERNATION,
     *HARDWARE_OPTIONS,
     *FILE_OPTIONS,

@@ -64,6 +64,9 @@ def show_conversion(done: Conversion) -> None:
             where = f" in {placed.folder}" if placed.folder else ""
             text = f"{agent.kind}: the guest's own{where} was kept"
         row("agents" if number == 0 else "", text)
+    for number, removal in enumerate(report.removals):
+        what = "taken out" if removal.deleted else "disabled"
+        row("guest tools" if number == 0 else "", f"{removal.name} {removal.version} {what}")
     _show_connections(report.network)
     if report.journal.entries:
         applied = Counter(entry.change for entry in report.journal.entries)

@@ -32,6 +32,12 @@ from offline_mig.sources.file_access import shown
     help="A virtio-win ISO or RPM, or a driver folder, for what the guest lacks; may be given "
     "several times.",
 )
+@click.option(
+    "--remove-vmware-tools",
+    "remove_tools",
+    is_flag=True,
+    help="Take VMware Tools, or another hypervisor's guest tools, out as well.",
+)
 @DISCARD_HIBERNATION
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @click.option(
@@ -56,6 +62,7 @@ def repair_command(
     domain: Path | None,
     trusted: bool,
     driver_sources: tuple[Path, ...],
+    remove_tools: bool,
     discard_hibernation: bool,
     dry_run: bool,
     journal: Path | None,
@@ -73,6 +80,7 @@ def repair_command(
     options = RepairOptions(
         boot_question(bus, firmware, machine, domain, trusted=trusted),
         driver_sources,
+        remove_tools,
         InPlaceOptions(
             journal=journal,
             commit=not no_commit,

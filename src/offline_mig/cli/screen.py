@@ -11,7 +11,7 @@ from offline_mig.conversion.examination import Examination
 from offline_mig.conversion.host_check import HostCheck
 from offline_mig.machine import Machine
 from offline_mig.sources.file_access import shown
-from offline_mig.surgery.changes import DiscardSession, ReplayLogs, WriteFile
+from offline_mig.surgery.changes import DeleteFiles, DiscardSession, ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
 from offline_mig.windows.version import WindowsVersion
@@ -142,8 +142,11 @@ def counted(plan: Plan) -> str:
     hives = f" {plural(replays, 'hive')} with logs replayed," if replays else ""
     sessions = sum(isinstance(change, DiscardSession) for change in plan)
     session = " a session given up," if sessions else ""
-    registry = len(plan) - files - replays - sessions
-    return f"{registry} registry values and keys,{hives}{session} and {plural(files, 'file')},"
+    gone = [change for change in plan if isinstance(change, DeleteFiles)]
+    deleted = f" and {plural(sum(c.count for c in gone), 'deleted file')}" if gone else ""
+    registry = len(plan) - files - replays - sessions - len(gone)
+    written = f"{'' if gone else ' and'} {plural(files, 'file')}"
+    return f"{registry} registry values and keys,{hives}{session}{written}{deleted},"
 
 
 def plural(count: int, noun: str, several: str = "") -> str:

@@ -254,6 +254,7 @@ def _convert(
             agents=proposal.agents,
             network=proposal.network,
             first_start=proposal.first_start,
+            removals=proposal.removals,
             wanted=proposal.wanted,
             pending=proposal.pending,
             journal=journal,
@@ -344,8 +345,14 @@ def _operate(
                 writable=True,
                 discard_session=proposal.pending.discards_session,
             ) as files:
+                # What was deleted is still in the source.
                 journal = apply_plan(
-                    proposal.pending, files, proposal.facts.hive_files, scratch, moment
+                    proposal.pending,
+                    files,
+                    proposal.facts.hive_files,
+                    scratch,
+                    moment,
+                    keep_deleted=False,
                 )
         with joined_volumes(disks, layout, volume, writable=False) as files:
             facts = examine(files, volume.root, scratch)

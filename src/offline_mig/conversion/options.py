@@ -24,7 +24,7 @@ class ConvertOptions:
     that network cards are given. ``source`` is how the source is read. ``moment``, in seconds since
     1970, takes the place of the clock: results then depend on their inputs alone, see
     ``conversion.reproducible``. ``provenance`` writes down what the results were made from, and
-    hashes as ``checksum`` does.
+    hashes as ``checksum`` does. ``keep_tools`` leaves the old hypervisor's guest tools in.
     """
 
     output: Path
@@ -37,6 +37,7 @@ class ConvertOptions:
     overwrite: bool = False
     checksum: bool = False
     trim: bool = True
+    keep_tools: bool = False
     system_partition: str | None = None
     ip: tuple[AddressOverride, ...] = ()
     source: SourceOptions = field(default_factory=SourceOptions)

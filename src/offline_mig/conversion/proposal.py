@@ -13,6 +13,7 @@ from offline_mig.conversion.examination import examined_volume, readable_hives
 from offline_mig.conversion.first_start import FirstStart, plan_first_start
 from offline_mig.conversion.network_plan import NetworkPlan, plan_network
 from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.tools_choice import plan_tools_removal
 from offline_mig.diagnosis import catalogue as kinds
 from offline_mig.diagnosis.boot_facts import NT6
 from offline_mig.diagnosis.start_examination import examine_start
@@ -32,6 +33,7 @@ from offline_mig.surgery.plan import Plan, PlanBlock
 from offline_mig.surgery.processor_drivers import plan_processor_drivers
 from offline_mig.surgery.record import diff_lines
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.surgery.tools_removal import ToolsRemoval, without_superseded
 from offline_mig.targets.devices import VideoModel
 from offline_mig.windows.hal import Hal, hal_of_device, hal_of_file
 
@@ -53,6 +55,7 @@ class Proposal:
     drivers: ChosenDrivers
     agents: ChosenAgents
     network: NetworkPlan
+    removals: tuple[ToolsRemoval, ...]
     first_start: FirstStart
     hal: Hal | None
     wanted: Plan
@@ -102,6 +105,11 @@ def propose(
             plan_processor_drivers(facts),
             *_start_blocks(start, files, facts),
             *network.blocks,
+        )
+        removals = () if options.keep_tools else plan_tools_removal(files, facts, blocks)
+        blocks = (
+            *without_superseded(blocks, removals),
+            *(removal.block for removal in removals),
             *agents.plan.blocks,
             *first_start.blocks,
         )
@@ -113,13 +121,16 @@ def propose(
                 *network.notes,
                 *first_start.notes,
                 *letter_notes(facts, layout.tables),
+                *(note for removal in removals for note in removal.notes),
             ),
         )
         guest = OpenGuest(files, readable_hives(facts))
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
         hal = _hal(start, facts)
-        return Proposal(facts, drivers, agents, network, first_start, hal, wanted, pending, diff)
+        return Proposal(
+            facts, drivers, agents, network, removals, first_start, hal, wanted, pending, diff
+        )
 
 
 def _examined_start(

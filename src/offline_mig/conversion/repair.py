@@ -18,6 +18,7 @@ from offline_mig.conversion.in_place import (
     edit_in_place,
 )
 from offline_mig.conversion.progress import Progress
+from offline_mig.conversion.tools_choice import plan_tools_removal
 from offline_mig.diagnosis.boot_bus import BootController
 from offline_mig.diagnosis.drive_letter import plan_letter
 from offline_mig.diagnosis.finding import Link
@@ -37,15 +38,20 @@ from offline_mig.surgery.driver_install import PlacedDriver
 from offline_mig.surgery.hibernation import plan_discard
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume, read_layout
+from offline_mig.surgery.tools_removal import without_superseded
 from offline_mig.windows.hive import HiveName
 
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """How a guest is to be mended: for which machine, with which driver sources."""
+    """How a guest is to be mended: for which machine, with which driver sources.
+
+    ``remove_tools`` takes the old hypervisor's guest tools out as well.
+    """
 
     question: BootQuestion
     drivers: tuple[Path, ...] = ()
+    remove_tools: bool = False
     in_place: InPlaceOptions = field(default_factory=InPlaceOptions)
 
 
@@ -98,6 +104,8 @@ class _Mending:
         start = plan_start_repair(found.start, guest.facts.version, found.findings, contents)
         letter = plan_letter(found.facts, found.start)
         whole = Plan((*start, *plan.blocks, *letter), (*plan.notes, *(notes if len(plan) else ())))
+        if self._options.remove_tools:
+            whole = _with_removal(guest, whole)
         if guest.facts.hibernation is not None:
             # Only whoever asked for it gets here with a session.
             block, note = plan_discard(guest.facts.hibernation, in_place=True)
@@ -168,6 +176,16 @@ def require_mended(verdict: Verdict, controller: BootController) -> None:
         f"Nothing was changed: what stops this guest cannot be mended from outside. "
         f"{finding.id}: {finding.detail}",
         remedy,
+    )
+
+
+def _with_removal(guest: OpenedGuest, plan: Plan) -> Plan:
+    """Return a plan that takes guest tools out, too."""
+    removals = plan_tools_removal(guest.files, guest.facts, plan.blocks)
+    blocks = without_superseded(plan.blocks, removals)
+    return Plan(
+        (*blocks, *(removal.block for removal in removals)),
+        (*plan.notes, *(note for removal in removals for note in removal.notes)),
     )
 
 

@@ -30,6 +30,7 @@ from offline_mig.conversion.report_form import (
     ReportForm,
 )
 from offline_mig.conversion.source_guard import FileState
+from offline_mig.conversion.tools_choice import removals_record
 from offline_mig.conversion.verdict_record import verdict_record
 from offline_mig.diagnosis.verdict import Verdict
 from offline_mig.drivers.package import DriverPackage
@@ -42,6 +43,7 @@ from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import journal_record, plan_record
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.surgery.tools_removal import ToolsRemoval
 from offline_mig.targets.documents import TargetDocument, next_commands
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.windows.cabinet import require_libarchive
@@ -68,6 +70,7 @@ class Report:
     agents: ChosenAgents
     network: NetworkPlan
     first_start: FirstStart
+    removals: tuple[ToolsRemoval, ...]
     wanted: Plan
     pending: Plan
     journal: Journal
@@ -113,6 +116,7 @@ def report_record(report: Report) -> ReportForm:
         "agents": agents_record(report.agents),
         "network": network_record(report.network),
         "first_boot": first_start_record(report.first_start),
+        "guest_tools": removals_record(report.removals),
         "plan": plan_record(report.pending),
         "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),

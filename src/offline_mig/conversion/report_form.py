@@ -109,6 +109,20 @@ class FirstBootForm(TypedDict):
     log: str | None
 
 
+class GuestToolsForm(TypedDict):
+    """Guest tools of the old hypervisor, and what becomes of their services.
+
+    ``kept_services`` are with the reason; ``changes`` is how many take the tools out.
+    """
+
+    name: str
+    version: str
+    changes: int
+    deleted_services: list[str]
+    disabled_services: list[str]
+    kept_services: dict[str, str]
+
+
 class EngineForm(TypedDict):
     """What opened the guest."""
 
@@ -164,6 +178,7 @@ class ReportForm(TypedDict):
     agents: list[AgentForm]
     network: NetworkForm
     first_boot: FirstBootForm
+    guest_tools: list[GuestToolsForm]
     plan: list[BlockForm]
     wanted: list[BlockForm]
     journal: list[EntryForm]

@@ -65,7 +65,7 @@ def change_record(change: Change | WrittenFile) -> ChangeForm:
         case DeleteValue():
             return {
                 "change": "delete-value",
-                "hive": change.hive.value,
+                "hive": change.hive,
                 "key": change.key,
                 "name": change.name,
                 "reason": change.reason,

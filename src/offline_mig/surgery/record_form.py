@@ -27,6 +27,16 @@ class SetValueForm(TypedDict):
     reason: str
 
 
+class DeleteValueForm(TypedDict):
+    """A registry value that is deleted; ``name`` is "" for the default value of the key."""
+
+    change: Literal["delete-value"]
+    hive: HiveName
+    key: str
+    name: str
+    reason: str
+
+
 class KeyForm(TypedDict):
     """A registry key that is made, or deleted with all below it."""
 
@@ -67,7 +77,25 @@ class WriteFileForm(TypedDict):
     reason: str
 
 
-ChangeForm = SetValueForm | KeyForm | ReplayLogsForm | DiscardSessionForm | WriteFileForm
+class DeleteFilesForm(TypedDict):
+    """A file, or a folder with ``count`` files in it, that is deleted; ``size`` is in bytes."""
+
+    change: Literal["delete-files"]
+    path: str
+    count: int
+    size: int
+    reason: str
+
+
+ChangeForm = (
+    SetValueForm
+    | DeleteValueForm
+    | KeyForm
+    | ReplayLogsForm
+    | DiscardSessionForm
+    | WriteFileForm
+    | DeleteFilesForm
+)
 
 
 class BlockForm(TypedDict):
@@ -105,10 +133,25 @@ class FileBeforeForm(TypedDict):
     created_directories: list[str]
 
 
-class SessionBeforeForm(TypedDict):
-    """A session was there and was not kept."""
+class NotKeptForm(TypedDict):
+    """Something was there and was not kept."""
 
     kept: bool
+
+
+class DeletedFileForm(TypedDict):
+    """A file that was deleted: its size in bytes, its content packed by zlib in base64."""
+
+    path: str
+    size: int
+    zlib: str
+
+
+class DeletedBeforeForm(TypedDict):
+    """What was deleted: folders, outermost first, and files."""
+
+    directories: list[str]
+    files: list[DeletedFileForm]
 
 
 class HiveFileBeforeForm(TypedDict):
@@ -118,12 +161,23 @@ class HiveFileBeforeForm(TypedDict):
 
 
 BeforeForm = (
-    ValueBeforeForm | KeyBeforeForm | FileBeforeForm | SessionBeforeForm | HiveFileBeforeForm
+    ValueBeforeForm
+    | KeyBeforeForm
+    | FileBeforeForm
+    | DeletedBeforeForm
+    | NotKeptForm
+    | HiveFileBeforeForm
 )
 
 
 class SetValueEntryForm(SetValueForm):
     """A value that was set, and what was there."""
+
+    before: ValueBeforeForm
+
+
+class DeleteValueEntryForm(DeleteValueForm):
+    """A value that was deleted, and what it was."""
 
     before: ValueBeforeForm
 
@@ -143,7 +197,7 @@ class ReplayLogsEntryForm(ReplayLogsForm):
 class DiscardSessionEntryForm(DiscardSessionForm):
     """A session that was given up."""
 
-    before: SessionBeforeForm
+    before: NotKeptForm
 
 
 class WriteFileEntryForm(WriteFileForm):
@@ -152,12 +206,20 @@ class WriteFileEntryForm(WriteFileForm):
     before: FileBeforeForm
 
 
+class DeleteFilesEntryForm(DeleteFilesForm):
+    """Files that were deleted, and what they held unless the source has them still."""
+
+    before: DeletedBeforeForm | NotKeptForm
+
+
 EntryForm = (
     SetValueEntryForm
+    | DeleteValueEntryForm
     | KeyEntryForm
     | ReplayLogsEntryForm
     | DiscardSessionEntryForm
     | WriteFileEntryForm
+    | DeleteFilesEntryForm
 )
 
 
