@@ -123,10 +123,18 @@ def test_every_planned_change_is_in_the_image(converted: Convert, case: Case) ->
     for change in changes:
         if change["change"] == "write-file":
             continue
+        if change["change"] == "delete-files":
+            parent, _, name = change["path"].rpartition("/")
+            there = done.volume.names(_real_case(done, parent)) if parent else set()
+            assert name.lower() not in {present.lower() for present in there}
+            continue
         path = "/" + change["key"].replace("%", "%25").replace("/", "%2F").replace("\\", "/")
         if change["change"] == "set-value":
             path += "/" + change["name"].replace("%", "%25").replace("/", "%2F")
             assert path.lower() in folded[change["hive"]], path
+        elif change["change"] == "delete-value":
+            path += "/" + change["name"].replace("%", "%25").replace("/", "%2F")
+            assert path.lower() not in folded[change["hive"]], path
         elif change["change"] == "delete-key":
             assert path.lower() not in folded[change["hive"]], path
     for change in changes:

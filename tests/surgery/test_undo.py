@@ -18,7 +18,14 @@ from fixtures.catalogue import (
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.memory_volume import MemoryVolume
 from fixtures.result import reglookup
-from fixtures.small_edit import ADDED, DELETED_FILE, DELETED_FOLDER, REPLACED, one_of_each
+from fixtures.small_edit import (
+    ADDED,
+    DELETED_FILE,
+    DELETED_FOLDER,
+    REPLACED,
+    deletions,
+    one_of_each,
+)
 from fixtures.windows_tree import system_volume
 from offline_mig.errors import VerificationError
 from offline_mig.machine import DiskFormat
@@ -54,7 +61,7 @@ class Bench:
             ReplayLogs(name, replay.path, replay.source, replay.growth, "dirty")
             for name, replay in self.facts.replays.items()
         )
-        plan = Plan((PlanBlock("logs", tuple(replays)), *plan.blocks))
+        plan = Plan((PlanBlock("logs", tuple(replays)), *plan.blocks, deletions(self.facts)))
         hive_files = self.facts.hive_files
         work = scratch / "work"
         work.mkdir()

@@ -202,11 +202,21 @@ class GuestfsFilesystem:
         """Return all that is below a directory, outer ones first."""
         directory = self._existing(path)
         self._require_directory(directory)
-        # Two calls for all of it, each of which takes a tenth of a second without KVM.
+        # One call for all names and one for each directory that has some; each takes a tenth of a
+        # second without KVM.
+        below: dict[str, list[str]] = {}
         with failing(f"list {path}"):
-            names = sorted(self._handle.find(directory))
-            found = self._handle.lstatnslist(directory, names)
-        return tuple(_entry(name, status) for name, status in zip(names, found, strict=True))
+            for name in sorted(text.strip("/") for text in self._handle.find(directory)):
+                parent, _, last = name.rpartition("/")
+                below.setdefault(parent, []).append(last)
+            found = {
+                f"{parent}/{name}".lstrip("/"): status
+                for parent, names in below.items()
+                for name, status in zip(
+                    names, self._handle.lstatnslist(f"{directory}/{parent}", names), strict=True
+                )
+            }
+        return tuple(_entry(name, status) for name, status in sorted(found.items()))
 
     def delete_tree(self, path: str) -> None:
         """Delete a file, or a directory with all that is in it."""

@@ -83,7 +83,11 @@ def plan_removal(
         for change in block.changes
         if isinstance(change, SetValue) and change.hive is HiveName.SYSTEM
     }
-    changes = tuple(_changes(facts, found, fates, devices, leaving, gone, planned))
+    removed = _removed(facts, found, fates)
+    layered = layered_winsock(facts, removed)
+    if layered:
+        removed = replace(removed, names=removed.names - _WINSOCK_LIBRARIES)
+    changes = tuple(_changes(facts, found, fates, removed, devices, leaving, gone, planned))
     return ToolsRemoval(
         name=found.tools.name,
         version=next((p.version for p in found.products if p.version), ""),
@@ -91,7 +95,7 @@ def plan_removal(
         deleted=_spelled(found, fates.deleted),
         disabled=_spelled(found, fates.disabled),
         kept=fates.kept,
-        notes=tuple(_notes(facts, found, fates)),
+        notes=tuple(_notes(facts, found, fates, layered=layered)),
     )
 
 
@@ -99,6 +103,7 @@ def _changes(
     facts: GuestFacts,
     found: FoundTools,
     fates: ServiceFates,
+    removed: RemovedFiles,
     devices: Sequence[ToolsDevice],
     leaving: Sequence[ToolsDevice],
     gone: Collection[str],
@@ -111,7 +116,6 @@ def _changes(
     yield from service_changes(facts, fates, tools)
     if not found.tools.thoroughly:
         return
-    removed = _removed(facts, found, fates)
     yield from device_changes(facts, leaving, fates.deleted | found.missing, tools)
     yield from system_changes(facts, found.tools, ending, removed)
     used = _used_infs(facts, [device for device in devices if device not in leaving])
@@ -165,10 +169,7 @@ def _removed(facts: GuestFacts, found: FoundTools, fates: ServiceFates) -> Remov
     }
     ending = {found.services[name] for name in found.services if name.lower() in fates.deleted}
     drivers = {name for name in ending if name.endswith(".sys")} | found.driver_files.keys()
-    removed = removed_files(found, frozenset(drivers - run))
-    if layered_winsock(facts, removed):
-        return replace(removed, names=removed.names - _WINSOCK_LIBRARIES)
-    return removed
+    return removed_files(found, frozenset(drivers - run))
 
 
 def _images(
@@ -195,14 +196,16 @@ def _spelled(found: FoundTools, names: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted((spelled[name] for name in names), key=str.lower))
 
 
-def _notes(facts: GuestFacts, found: FoundTools, fates: ServiceFates) -> Iterator[str]:
+def _notes(
+    facts: GuestFacts, found: FoundTools, fates: ServiceFates, *, layered: bool
+) -> Iterator[str]:
     tools = found.tools.name
     for name, reason in sorted(fates.kept.items()):
         yield f"The driver {name} of {tools} stays: {reason}."
     if fates.disabled and found.tools.thoroughly:
         names = ", ".join(sorted(fates.disabled))
         yield f"Of {tools} {names} could only be disabled: a device or a service still names it."
-    if found.tools.thoroughly and layered_winsock(facts, _removed(facts, found, fates)):
+    if found.tools.thoroughly and layered:
         yield f"Other software has layered itself over the sockets of {tools}; they were left."
     if found.infs and facts.version.nt >= _NT6:
         commands = "; ".join(f"pnputil -f -d {name}" for name in found.infs)

@@ -1,0 +1,455 @@
+"""Guest tools taken out of XP, 7 and 10: nothing of them is left, and all of it comes back.
+
+The hives are edited by hivex for real and read by reglookup and hivexget; only the volume is in
+memory. The real hives are of guests that had VMware Tools installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures import real_hives
+from fixtures.guest_spec import GuestKind, GuestSpec, RealHives, Variant
+from fixtures.memory_volume import MemoryVolume
+from fixtures.result import hivexget, reglookup
+from fixtures.undone import undo
+from fixtures.vmware_traces import (
+    BRIDGE,
+    MOUSE,
+    OTHER_CODE,
+    PACKED_CODE,
+    PS2_MOUSE,
+    SVGA,
+    VMCI,
+    traced_guest,
+)
+from fixtures.windows_tree import system_volume
+from offline_mig.conversion.examination import readable_hives
+from offline_mig.conversion.tools_choice import plan_tools_removal
+from offline_mig.surgery.changes import DeleteKey, OpenGuest
+from offline_mig.surgery.facts import GuestFacts, examine
+from offline_mig.surgery.operation import Journal, apply_plan, verify_plan
+from offline_mig.surgery.plan import Plan, PlanBlock
+from offline_mig.surgery.tools_removal import ToolsRemoval
+from offline_mig.windows.hive import Hive, HiveName
+from offline_mig.windows.installed_products import packed_code, unpacked_code
+from offline_mig.windows.registry import RegistryValue
+from offline_mig.windows.services import read_boot_services
+
+XP = GuestSpec(GuestKind.XP)
+WINDOWS_7 = GuestSpec(GuestKind.WINDOWS_7)
+WINDOWS_10 = GuestSpec(GuestKind.WINDOWS_10)
+REAL_7 = GuestSpec(GuestKind.WINDOWS_7, Variant(real_hives=RealHives.WINDOWS_7))
+REAL_10 = GuestSpec(GuestKind.WINDOWS_10, Variant(real_hives=RealHives.WINDOWS_10))
+MADE = [pytest.param(XP, id="xp"), pytest.param(WINDOWS_7, id="w7")]
+MADE.append(pytest.param(WINDOWS_10, id="w10"))
+ALL = [
+    *MADE,
+    pytest.param(REAL_7, id="real-w7", marks=pytest.mark.data),
+    pytest.param(REAL_10, id="real-w10", marks=pytest.mark.data),
+]
+SET = "ControlSet001"
+#: What tells of VMware in a line of reglookup: whose it is, or what it runs.
+_OF_TOOLS = re.compile(
+    r"vmware|vmci|vmhgfs|hgfs\b|vmmouse|vm3d|vsock|vmxnet|vmx_|vmtools|vgauth|vmmemctl|vmrawdsk"
+    r"|vmvss|vmgina|vmupgrade|vmstats|vmperf",
+    re.IGNORECASE,
+)
+#: What may tell of it and stays: the machine's own names, disks, controllers of disks, network
+#: cards, a mouse that has been one of VMware's, and what Windows notes down for itself.
+_STAYING = re.compile(
+    r"/Enum/(SCSI|IDE|PCI/VEN_104B)|pvscsi|vmscsi|VMware%20SCSI|/Control/Network|/HardwareConfig"
+    r"|/MountedDevices|AppCompatCache|/bam/|/DeviceClasses/.*(CdRom|Disk)|/WBEM/|McAfee"
+    r"|/Class/\{4d36e97b|/Class/\{4d36e972|/Enum/PCI/VEN_(15AD&DEV_07B0|1022)|DeviceContainers"
+    r"|/Enum/ACPI/PNP0F13|/Class/\{4d36e96f|HardwareInformation|ThinPrint"
+    r"|/Services/vmxnet|vmxnet3.inf|oem1.inf|IVmVssRequestor|Common Files/VMware/,"
+    r"|Programs/VMware/,|/PCI/VEN_15AD&DEV_07[BC]0|CommonDatapoints|DriverFiles",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Bench:
+    """A guest on the bench, whose tools are taken out by ``operate``."""
+
+    volume: MemoryVolume
+    scratch: Path
+
+    def __post_init__(self) -> None:
+        self.before = dict(self.volume.files)
+        self.directories = set(self.volume.directories)
+        self.facts: GuestFacts = self.examined("before")
+        self.removals: tuple[ToolsRemoval, ...] = ()
+        self.journal = Journal()
+
+    def examined(self, name: str) -> GuestFacts:
+        folder = self.scratch / name
+        folder.mkdir()
+        root = self.volume.resolve("/windows")
+        assert root is not None
+        return examine(self.volume, root, folder)
+
+    def operate(self, others: tuple[PlanBlock, ...] = ()) -> ToolsRemoval:
+        """Take the tools out; returns what became of the last ones, VMware's."""
+        self.removals = plan_tools_removal(self.volume, self.facts, others)
+        plan = Plan(tuple(removal.block for removal in self.removals))
+        pending = plan.pending(OpenGuest(self.volume, readable_hives(self.facts)))
+        work = self.scratch / "work"
+        work.mkdir()
+        self.journal = apply_plan(pending, self.volume, self.facts.hive_files, work)
+        verify_plan(plan, self.volume, self.facts.hive_files, work)
+        return self.removals[-1]
+
+    def hive(self, name: HiveName = HiveName.SYSTEM) -> Path:
+        local = self.scratch / f"for-reading-{name}"
+        local.write_bytes(self.volume.read(self.facts.hive_files[name]))
+        return local
+
+    def key_is_there(self, key: str, hive: HiveName = HiveName.SYSTEM) -> bool:
+        path = "/" + key.replace("\\", "/").replace(",", "%2C").lower()
+        return any(found.lower() == path for found in reglookup(self.hive(hive)))
+
+    def change_hives(self, change: Callable[[Hive], None], name: HiveName) -> None:
+        """Have the guest differ from the made one."""
+        local = self.scratch / "changed"
+        local.write_bytes(self.volume.read(self.facts.hive_files[name]))
+        hive = Hive(local, name, writable=True)
+        change(hive)
+        hive.commit(local)
+        self.volume.write(self.facts.hive_files[name], local.read_bytes())
+        self.before = dict(self.volume.files)
+        self.facts = self.examined(f"changed-{len(list(self.scratch.iterdir()))}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[[GuestSpec], Bench]:
+    def make(spec: GuestSpec) -> Bench:
+        chosen = spec.variant.real_hives
+        if chosen is None:
+            return Bench(MemoryVolume(traced_guest(spec)), tmp_path)
+        if real_hives.data_folder() is None:
+            pytest.skip("no shared data")
+        return Bench(MemoryVolume(system_volume(spec, real_hives.hives(chosen))), tmp_path)
+
+    return make
+
+
+Make = Callable[[GuestSpec], Bench]
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_nothing_is_left_but_what_stays_on_purpose(spec: GuestSpec, bench: Make) -> None:
+    guest = bench(spec)
+    before = {name: traces(guest.hive(name)) for name in guest.facts.hive_files}
+    assert sum(map(len, before.values())) > 30
+    guest.operate()
+    for name in guest.facts.hive_files:
+        assert traces(guest.hive(name)) == []
+    for path in guest.volume.files:
+        if _OF_TOOLS.search(path):
+            assert re.search(r"pvscsi|vmxnet|vmscsi", path, re.IGNORECASE), path
+    assert not any("vmware" in path.lower() for path in guest.volume.directories)
+
+
+def traces(hive: Path) -> list[str]:
+    """Return the lines of a hive that tell of VMware Tools.
+
+    What a text has behind its end is what was there before, and nobody reads it.
+    """
+    lines = (f"{path}, {value.split('%00')[0]}" for path, value in reglookup(hive).items())
+    return [line for line in lines if _OF_TOOLS.search(line) and not _STAYING.search(line)]
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_undo_brings_back_every_key_and_file(spec: GuestSpec, bench: Make) -> None:
+    guest = bench(spec)
+    guest.operate()
+    assert guest.volume.files != guest.before
+    undo(guest.journal, guest.volume, guest.before, guest.facts)
+    assert guest.volume.files == guest.before
+    assert guest.volume.directories == guest.directories
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_what_the_source_boots_from_stays_as_it_is(spec: GuestSpec, bench: Make) -> None:
+    """The way back: the disk controllers of the source, their drivers and files."""
+    guest = bench(spec)
+    controllers = guest.facts.boot_controllers
+    services = {service.name for service in read_boot_services(guest.facts.system, SET)}
+    guest.operate()
+    after = guest.examined("after")
+    assert after.boot_controllers == controllers
+    gone = services - {service.name for service in read_boot_services(after.system, SET)}
+    assert gone <= {"vmci", "vsock"}
+    names = {"pvscsi.sys", "vmscsi.sys", "symmpi.sys", "lsi_sas.sys", "stornvme.sys", "disk.sys"}
+    assert after.driver_files & names == guest.facts.driver_files & names
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_second_run_finds_nothing(spec: GuestSpec, bench: Make) -> None:
+    guest = bench(spec)
+    guest.operate()
+    guest.facts = guest.examined("again")
+    removals = plan_tools_removal(guest.volume, guest.facts, ())
+    plan = Plan(tuple(removal.block for removal in removals))
+    assert len(plan.pending(OpenGuest(guest.volume, readable_hives(guest.facts)))) == 0
+
+
+def test_devices_of_vmware_that_windows_drives_stay(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    guest.operate()
+    for instance in (VMCI, SVGA, MOUSE):
+        assert not guest.key_is_there(rf"{SET}\Enum\{instance}")
+    assert guest.key_is_there(rf"{SET}\Enum\{BRIDGE}")
+    filters = hivexget(guest.hive(), rf"{SET}\Enum\{PS2_MOUSE}", "UpperFilters")
+    assert filters == "other"
+
+
+def test_mouse_to_come_is_not_filtered(bench: Make) -> None:
+    """Windows 7 takes the filters of a PS/2 mouse that it meets anew from here."""
+    guest = bench(WINDOWS_7)
+    key = rf"{SET}\Control\CriticalDeviceDatabase\*PNP0F03"
+    assert hivexget(guest.hive(), key, "UpperFilters") == "VMMouse"
+    guest.operate()
+    assert "UpperFilters" not in hivexget(guest.hive(), key)
+    assert hivexget(guest.hive(), key, "Service") == "i8042prt"
+
+
+def test_winsock_entries_move_up(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    guest.operate()
+    catalogue = rf"{SET}\Services\WinSock2\Parameters\Protocol_Catalog9"
+    hive = guest.hive()
+    assert hivexget(hive, catalogue, "Num_Catalog_Entries") == "3"
+    names = [
+        hivexget(hive, rf"{catalogue}\Catalog_Entries\{number:012}", "ProtocolName")
+        for number in (1, 2, 3)
+    ]
+    assert names == ["TCP", "UDP", "RAW"]
+    assert not guest.key_is_there(rf"{catalogue}\Catalog_Entries\000000000004")
+
+
+def test_layered_winsock_is_left(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    catalogue = rf"{SET}\Services\WinSock2\Parameters\Protocol_Catalog9"
+    entry = rf"{catalogue}\Catalog_Entries\000000000005"
+
+    def layer(hive: Hive) -> None:
+        value = hive.value(entry, "PackedCatalogItem")
+        assert value is not None
+        chain = (2).to_bytes(4, "little") + (1005).to_bytes(4, "little")
+        chain += (1002).to_bytes(4, "little")
+        data = value.data[:300] + chain + value.data[312:]
+        hive.set_value(entry, "PackedCatalogItem", RegistryValue.binary(data))
+
+    guest.change_hives(layer, HiveName.SYSTEM)
+    removal = guest.operate()
+    assert hivexget(guest.hive(), catalogue, "Num_Catalog_Entries") == "5"
+    assert guest.volume.exists("/Windows/System32/vsocklib.dll")
+    assert any("layered" in note for note in removal.notes)
+
+
+def test_part_of_another_program_stays(bench: Make) -> None:
+    guest = bench(WINDOWS_7)
+    assert packed_code(unpacked_code(PACKED_CODE)) == PACKED_CODE
+    guest.operate()
+    machine = r"Microsoft\Windows\CurrentVersion\Installer\UserData\S-1-5-18"
+    software = guest.hive(HiveName.SOFTWARE)
+    shared = rf"{machine}\Components\22222222222222222222222222222222"
+    assert PACKED_CODE not in hivexget(software, shared)
+    assert OTHER_CODE in hivexget(software, shared)
+    assert not guest.key_is_there(
+        rf"{machine}\Components\11111111111111111111111111111111", HiveName.SOFTWARE
+    )
+    assert guest.key_is_there(rf"{machine}\Products\{OTHER_CODE}", HiveName.SOFTWARE)
+    assert guest.volume.exists("/Windows/Installer/4d5e6f.msi")
+    assert not guest.volume.exists("/Windows/Installer/1a2b3c.msi")
+
+
+def test_logon_of_xp_is_its_own_again(bench: Make) -> None:
+    guest = bench(XP)
+    guest.operate()
+    software = guest.hive(HiveName.SOFTWARE)
+    winlogon = r"Microsoft\Windows NT\CurrentVersion\Winlogon"
+    assert "GinaDLL" not in hivexget(software, winlogon)
+    assert hivexget(software, winlogon, "Shell") == "Explorer.exe"
+    assert guest.key_is_there(rf"{winlogon}\Notify\crypt32chain", HiveName.SOFTWARE)
+    # XP would take it for a mouse that it meets anew, and ask for its files.
+    assert not guest.volume.exists("/WINDOWS/inf/oem7.inf")
+    assert guest.volume.exists("/WINDOWS/inf/oem1.inf")
+
+
+@pytest.mark.parametrize(("spec", "service"), [(XP, "vmxnet"), (WINDOWS_10, "vmxnet3ndis6")])
+def test_driver_of_a_network_card_goes_with_it(spec: GuestSpec, service: str, bench: Make) -> None:
+    guest = bench(spec)
+    (device,) = (
+        rf"PCI\{name}"
+        for name in guest.facts.system.subkeys(rf"{SET}\Enum\PCI")
+        if re.search("DEV_07B0|DEV_2000", name)
+    )
+    removal = plan_tools_removal(guest.volume, guest.facts, ())[-1]
+    assert removal.disabled == (service,)
+    with_card = tuple(
+        DeleteKey(HiveName.SYSTEM, rf"{name}\Enum\{device}", "another part")
+        for name in guest.facts.control_sets.bootable
+    )
+    removal = guest.operate((PlanBlock("Network", with_card),))
+    assert service in removal.deleted
+    assert removal.disabled == ()
+    assert not guest.key_is_there(rf"{SET}\Services\{service}")
+
+
+def test_disabled_driver_keeps_its_file_and_package(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    removal = guest.operate()
+    assert removal.disabled == ("vmxnet3ndis6",)
+    assert hivexget(guest.hive(), rf"{SET}\Services\vmxnet3ndis6", "Start") == "4"
+    assert guest.volume.exists("/Windows/System32/drivers/vmxnet3.sys")
+    assert any("vmxnet3ndis6 could only be disabled" in note for note in removal.notes)
+
+
+def test_driver_that_windows_brought_stays(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    key = rf"{SET}\Services\vmci"
+    value = RegistryValue.multi_sz(["Windows", "MSI"])
+    guest.change_hives(
+        lambda hive: void(hive.set_value(key, "vwdk.installers", value)), HiveName.SYSTEM
+    )
+    removal = guest.operate()
+    assert removal.kept == {"vmci": "Windows itself brought it"}
+    assert guest.key_is_there(key)
+    assert guest.key_is_there(rf"{SET}\Enum\{VMCI}")
+    assert guest.volume.exists("/Windows/System32/drivers/vmci.sys")
+    assert guest.volume.exists(
+        "/Windows/System32/DriverStore/FileRepository/vmci.inf_amd64_5e38a278d114b813"
+    )
+
+
+def test_workstation_in_the_guest_keeps_what_it_shares(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    image = RegistryValue.expand_sz(r"system32\drivers\vmx86.sys")
+    guest.change_hives(
+        lambda hive: void(hive.set_value(rf"{SET}\Services\vmx86", "ImagePath", image)),
+        HiveName.SYSTEM,
+    )
+    guest.operate()
+    for name in ("vmci", "vsock", "vmx86"):
+        assert guest.key_is_there(rf"{SET}\Services\{name}")
+    assert not guest.key_is_there(rf"{SET}\Services\VMTools")
+
+
+def test_service_that_only_has_the_name_stays(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    key = rf"{SET}\Services\vsock"
+    image = RegistryValue.expand_sz(r"System32\drivers\viosock.sys")
+    guest.change_hives(lambda hive: void(hive.set_value(key, "ImagePath", image)), HiveName.SYSTEM)
+    guest.operate()
+    assert guest.key_is_there(key)
+
+
+def test_other_products_of_vmware_stay(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    guest.volume.make_directory("/Program Files/VMware/VMware Horizon Agent")
+    guest.volume.write("/Program Files/VMware/VMware Horizon Agent/agent.exe", b"agent")
+    guest.change_hives(
+        lambda hive: void(hive.create_key(r"VMware, Inc.\VMware VDM")), HiveName.SOFTWARE
+    )
+    guest.operate()
+    assert guest.volume.exists("/Program Files/VMware/VMware Horizon Agent/agent.exe")
+    assert not guest.volume.exists("/Program Files/VMware/VMware Tools")
+    assert guest.key_is_there(r"VMware, Inc.\VMware VDM", HiveName.SOFTWARE)
+    assert not guest.key_is_there(r"VMware, Inc.\VMware Tools", HiveName.SOFTWARE)
+
+
+def test_guest_without_tools_is_left_alone(tmp_path: Path) -> None:
+    spec = GuestSpec(GuestKind.WINDOWS_10, Variant(vmware_tools=False))
+    guest = Bench(MemoryVolume(system_volume(spec)), tmp_path)
+    guest.change_hives(
+        lambda hive: hive.delete_key(r"DriverDatabase\DriverPackages\vmci"), HiveName.SYSTEM
+    )
+    removals = plan_tools_removal(guest.volume, guest.facts, ())
+    # What setup had placed for VMware's hardware, but nothing that was installed.
+    for removal in removals:
+        assert "VMTools" not in removal.deleted
+
+
+def services_of(hive: Hive, names: dict[str, str], start: int = 3) -> None:
+    for name, image in names.items():
+        key = rf"{SET}\Services\{name}"
+        hive.set_value(key, "ImagePath", RegistryValue.expand_sz(image))
+        hive.set_value(key, "Start", RegistryValue.dword(start))
+
+
+def without_vmware(tmp_path: Path) -> Bench:
+    spec = GuestSpec(GuestKind.WINDOWS_7, Variant(vmware_tools=False))
+    return Bench(MemoryVolume(system_volume(spec)), tmp_path)
+
+
+def test_virtualbox_additions_go(tmp_path: Path) -> None:
+    guest = without_vmware(tmp_path)
+    drivers = guest.facts.drivers_directory
+    names = {name: rf"system32\drivers\{name}.sys" for name in ("VBoxGuest", "VBoxMouse", "VBoxSF")}
+    folder = "/Program Files/Oracle/VirtualBox Guest Additions"
+    guest.volume.create(("/Program Files", "/Program Files/Oracle", folder), {})
+    guest.volume.write(f"{folder}/VBoxTray.exe", b"tray")
+    guest.volume.write(f"{drivers}/VBoxMouse.sys", b"mouse")
+    guest.volume.write("/Windows/System32/VBoxMRXNP.dll", b"provider")
+
+    def install(hive: Hive) -> None:
+        services_of(hive, names)
+        mouse = rf"{SET}\Control\Class\{{4D36E96F-E325-11CE-BFC1-08002BE10318}}"
+        filters = RegistryValue.multi_sz(["VBoxMouse", "mouclass"])
+        hive.set_value(mouse, "UpperFilters", filters)
+        order = RegistryValue.sz("RDPNP,VBoxSF,LanmanWorkstation")
+        hive.set_value(rf"{SET}\Control\NetworkProvider\Order", "ProviderOrder", order)
+
+    guest.change_hives(install, HiveName.SYSTEM)
+    uninstall = r"Microsoft\Windows\CurrentVersion\Uninstall\Oracle VM VirtualBox Guest Additions"
+    shown = RegistryValue.sz("Oracle VM VirtualBox Guest Additions")
+    guest.change_hives(
+        lambda hive: void(hive.set_value(uninstall, "DisplayName", shown)), HiveName.SOFTWARE
+    )
+    removal = guest.operate()
+    assert removal.name == "VirtualBox Guest Additions"
+    assert removal.deleted == ("VBoxGuest", "VBoxMouse", "VBoxSF")
+    mouse = rf"{SET}\Control\Class\{{4D36E96F-E325-11CE-BFC1-08002BE10318}}"
+    assert hivexget(guest.hive(), mouse, "UpperFilters") == "mouclass"
+    order = hivexget(guest.hive(), rf"{SET}\Control\NetworkProvider\Order", "ProviderOrder")
+    assert order == "RDPNP,LanmanWorkstation"
+    assert not guest.key_is_there(uninstall, HiveName.SOFTWARE)
+    assert not any("vbox" in path.lower() for path in guest.volume.files)
+
+
+@pytest.mark.parametrize(
+    ("tools", "filter_name", "guid", "list_name"),
+    [
+        ("Xen PV drivers", "xenfilt", "{4D36E96A-E325-11CE-BFC1-08002BE10318}", "UpperFilters"),
+        ("Parallels Tools", "prl_strg", "{4D36E967-E325-11CE-BFC1-08002BE10318}", "LowerFilters"),
+    ],
+)
+def test_filters_that_break_the_boot_go_first(
+    tools: str, filter_name: str, guid: str, list_name: str, tmp_path: Path
+) -> None:
+    guest = without_vmware(tmp_path)
+    key = rf"{SET}\Control\Class\{guid}"
+
+    def install(hive: Hive) -> None:
+        services_of(hive, {filter_name: rf"system32\drivers\{filter_name}.sys"}, start=0)
+        hive.set_value(key, list_name, RegistryValue.multi_sz([filter_name]))
+
+    guest.change_hives(install, HiveName.SYSTEM)
+    removal = guest.operate()
+    assert (removal.name, removal.disabled) == (tools, (filter_name,))
+    assert getattr(removal.block.changes[0], "name", "") == list_name
+    assert list_name not in hivexget(guest.hive(), key)
+    assert hivexget(guest.hive(), rf"{SET}\Services\{filter_name}", "Start") == "4"
+    assert any("remove the rest in the guest" in note for note in removal.notes)
+
+
+def void(_result: object) -> None:
+    """Take a result that nobody needs."""
