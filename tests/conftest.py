@@ -17,6 +17,7 @@ from fixtures.guests import (
     build_base_images,
     build_guest,
 )
+from fixtures.session_libvirtd import SessionLibvirtd, session_libvirtd
 from fixtures.virtio_win import write_iso, write_tree
 from offline_mig.guest.userspace_engine import userspace_problems
 
@@ -80,6 +81,13 @@ def drivers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drivers_iso(drivers_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same drivers as an ISO image."""
     return write_iso(drivers_dir, tmp_path_factory.mktemp("virtio-win-iso") / "virtio-win.iso")
+
+
+@pytest.fixture(scope="session")
+def libvirtd() -> Iterator[SessionLibvirtd]:
+    """A real libvirtd of the tests' own; skips where there is none."""
+    with session_libvirtd() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="session")

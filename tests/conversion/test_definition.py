@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.conversion_run import offline_mig
 from fixtures.guests import GuestKind, build_guest
-from fixtures.session_libvirtd import session_libvirtd
+from fixtures.session_libvirtd import SessionLibvirtd
 from fixtures.target_machines import LAN, SAMPLES, machine
 from offline_mig.conversion.convert import convert, rehearse
 from offline_mig.conversion.definition import LibvirtHost, libvirt_host
@@ -144,14 +144,15 @@ def test_no_libvirt_at_the_uri() -> None:
         pass
 
 
-def test_host_that_cannot_run_the_machine_says_so() -> None:
+def test_host_that_cannot_run_the_machine_says_so(libvirtd: SessionLibvirtd) -> None:
     """A real libvirtd: with KVM it takes the machine, without it must not."""
-    with session_libvirtd() as daemon, libvirt_host(daemon.uri) as host:
+    with libvirt_host(libvirtd.uri) as host:
         assert host is not None
-        if "<domain type='kvm'>" in daemon.virsh("capabilities"):
+        if "<domain type='kvm'>" in libvirtd.virsh("capabilities"):
             host.require_fit(SAMPLES["10-bios"].plan(), ())
             define(host, SAMPLES["10-bios"].plan())
-            assert "win10" in daemon.virsh("list", "--all", "--name")
+            assert "win10" in libvirtd.virsh("list", "--all", "--name")
+            libvirtd.virsh("undefine", "win10")
         else:
             with pytest.raises(HostNotReadyError, match=r"(?i)cannot run the machine.*kvm"):
                 host.require_fit(SAMPLES["10-bios"].plan(), ())

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from fixtures.console_linux import END, ConsoleLinux, build_console_linux
 from fixtures.conversion_run import Case, Converted
 from fixtures.guests import GuestKind, GuestSpec
-from fixtures.session_libvirtd import SessionLibvirtd, give, session_libvirtd
+from fixtures.session_libvirtd import SessionLibvirtd, emulate, give
 from fixtures.vmware import MACHINES
 
 pytestmark = pytest.mark.conversion
@@ -25,40 +25,14 @@ _PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
-def libvirtd() -> Iterator[SessionLibvirtd]:
-    with session_libvirtd() as daemon:
-        yield daemon
-
-
-@pytest.fixture(scope="module")
 def linux(libvirtd: SessionLibvirtd) -> ConsoleLinux:
     return build_console_linux(libvirtd.root)
 
 
 def for_the_test(document: Path, disk: Path, console: Path, linux: ConsoleLinux) -> str:
-    """Return the emitted domain with what no test host has replaced, and a Linux to start.
-
-    KVM becomes emulation: the type, the processor, which then is all that QEMU can emulate, and
-    Hyper-V's enlightenments and clock, which are KVM's. A user's libvirtd has no networks, so the
-    cards go behind address translation. The disk is a copy that the daemon's user may write to.
-    Added are the kernel and a serial port into a file. Everything else is as a user gets it.
-    """
+    """Return the emitted domain, emulated, with a Linux to start and a serial port into a file."""
     domain = ET.parse(document).getroot()
-    domain.set("type", "qemu")
-    cpu, features, clock = domain.find("cpu"), domain.find("features"), domain.find("clock")
-    assert cpu is not None and features is not None and clock is not None
-    assert cpu.get("mode") == "host-model"
-    cpu.attrib = {"mode": "maximum"}
-    for parent, path in ((features, "hyperv"), (clock, "timer[@name='hypervclock']")):
-        for element in parent.findall(path):
-            parent.remove(element)
-    for interface in domain.findall("devices/interface"):
-        interface.set("type", "user")
-        source = interface.find("source")
-        assert source is not None
-        interface.remove(source)
-    (source,) = domain.findall("devices/disk[@device='disk']/source")
-    source.set("file", str(disk))
+    emulate(domain, [disk])
     system, devices = domain.find("os"), domain.find("devices")
     assert system is not None and devices is not None
     ET.SubElement(system, "kernel").text = str(linux.kernel)
