@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,20 @@ def limits(sample: Sample) -> str:
     return "\n".join(target_limits(sample.plan(), TargetKind.KUBEVIRT))
 
 
+#: How descriptions name the values of a field, which the schema itself leaves open.
+_VALUES = re.compile(r"(?:one of:?|supported values:|only support) ([^.]+)\.", re.IGNORECASE)
+_STRATEGIES = re.compile(r'- "(\w+)":')
+
+
+def listed_values(description: str) -> list[str]:
+    """Return the values that a description lists; none when it lists none."""
+    found = _VALUES.search(description)
+    listed = re.split(r", | or ", found[1].replace('"', "")) if found else []
+    return listed if all(map(re.compile(r"\w+").fullmatch, listed)) else []
+
+
 def strict_schema(folder: Path, file: str) -> Document:
-    """Return a published description that admits no field beyond those described."""
+    """Return a published description that admits no field or value beyond those described."""
     path = folder / "schemas" / file
     if not path.is_file():
         pytest.skip(f"{file} is missing")
@@ -51,6 +64,11 @@ def strict_schema(folder: Path, file: str) -> Document:
     for definition in definitions.values():
         if "properties" in definition:
             definition.setdefault("additionalProperties", False)
+            for field in definition["properties"].values():
+                description = field.get("description", "")
+                values = listed_values(description) or _STRATEGIES.findall(description)
+                if values and field.get("type") == "string":
+                    field["enum"] = values
     return {"definitions": definitions}
 
 
@@ -94,6 +112,42 @@ def test_a_field_that_the_api_lacks_is_found(
     document["spec"]["template"]["spec"]["domain"]["features"]["hyperv"]["stimer"] = {}
     with pytest.raises(jsonschema.ValidationError, match="stimer"):
         validators["VirtualMachine"].validate(document)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("devices", "interfaces", 0, "model"), "vmxnet3"),
+        (("devices", "disks", 0, "disk", "bus"), "ide"),
+        (("clock", "timer", "rtc", "tickPolicy"), "discard"),
+    ],
+)
+def test_a_value_that_the_api_does_not_list_is_found(
+    place: tuple[str | int, ...],
+    value: str,
+    validators: dict[str, jsonschema.Draft4Validator],
+) -> None:
+    document = documents(SAMPLES["10-uefi"])[-1]
+    *way, last = ("spec", "template", "spec", "domain", *place)
+    part: Any = document
+    for step in way:
+        part = part[step]
+    assert last in part
+    part[last] = value
+    with pytest.raises(jsonschema.ValidationError, match=value):
+        validators["VirtualMachine"].validate(document)
+
+
+@pytest.mark.data
+@given(samples())
+@settings(max_examples=25, deadline=None)
+def test_any_machine_is_what_the_api_describes(
+    validators: dict[str, jsonschema.Draft4Validator], sample: Sample
+) -> None:
+    assume(sample.windows.nt >= (5, 1))
+    for document in documents(sample):
+        validators[document["kind"]].validate(document)
 
 
 @given(samples())
