@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmark import contenders, driver_media, figures, guests
+from benchmark.batches import batches
 from benchmark.contenders import Contender, Drivers
 from benchmark.correctness import WrongResultError, require_right
 from benchmark.figures import Reached, Run
@@ -75,6 +76,7 @@ def _run(arguments: argparse.Namespace, work: Path, media: Drivers) -> int:
     reached += _iso(built[0], work, media, 1 if short else _INSPECTIONS)
     if not short:
         reached += _inspections() + _listings() + _imports()
+        reached += batches(built[0], work, media, arguments.rounds)
     growth = _growth(work, media) if arguments.growth else []
     figures.show_medians(figures.medians([*rounds, growth]))
     figures.show_reached(reached)

@@ -19,6 +19,7 @@ from fixtures.conversion_run import COMMAND, offline_mig, private_mounts
 from fixtures.guests import GuestSpec
 from fixtures.interruption import descendants, require_nothing_runs
 from fixtures.many_guests import BROKEN, add_broken_guests, add_sound_guests
+from fixtures.published_schemas import require_valid
 from fixtures.result import tree_state
 from offline_mig.batch.journal import read_batch
 from offline_mig.batch.record import BatchRecord, GuestState
@@ -105,13 +106,15 @@ def test_forty_guests_of_which_ten_are_broken(
         assert rows[name]["needed"] > (output / f"{name}.qcow2").stat().st_blocks * 512
 
     events = [json.loads(line) for line in run.stdout.splitlines()]
-    assert events[0]["event"] == "begun"
-    assert events[0]["waiting"] == 40
-    assert events[-1] == {
-        "event": "ended", "exit_code": 13, "interrupted": False, "waiting": 0, "started": 0,
-        "converted": 30, "failed": 10, "abandoned": 0,
-    }  # fmt: skip
-    ended = [e["name"] for e in events if e["event"] == "guest" and e["ended"] is not None]
+    for event in events:
+        require_valid("batch-event", event)
+    assert [event["event"] for event in (events[0], events[-1])] == ["begun", "ended"]
+    assert events[0]["standing"]["guests"]["waiting"] == 40
+    assert events[-1]["exit_code"] == 13
+    counted = events[-1]["standing"]["guests"]
+    assert counted == {"waiting": 0, "started": 0, "converted": 30, "failed": 10, "abandoned": 0}
+    guests = [event["guest"] for event in events if event["event"] == "guest"]
+    ended = [guest["name"] for guest in guests if guest["ended"] is not None]
     assert sorted(ended) == sorted(sound | set(BROKEN))
 
 

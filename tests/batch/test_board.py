@@ -74,7 +74,10 @@ def test_rate_of_a_copy_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> Non
     now += 2
     guests.progressed(Progressed("0", "Copying the disks", 0.5))
     assert guests.rate("0") == pytest.approx(1 * _GIB)
+    # Two of eight, in two seconds.
+    assert guests.seconds_left() == pytest.approx(6, rel=0.3)
     guests.progressed(Progressed("gone", "Verifying"))
+    assert guests.rate("gone") is None
     now += 2
     guests.record(replace(guests.guests["0"], state=GuestState.CONVERTED, ended=1.0))
     # Half of the work is done, and took four seconds.

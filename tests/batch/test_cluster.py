@@ -92,8 +92,8 @@ def test_a_worker_that_dies_has_its_guest_done_elsewhere(
         )
         assert process.stdout is not None
         for line in process.stdout:
-            event = json.loads(line)
-            if event.get("step") == "Planning" and works_on(doomed, event["name"]):
+            progress = json.loads(line)["progress"] or {}
+            if progress.get("step") == "Planning" and works_on(doomed, progress["name"]):
                 doomed.send_signal(signal.SIGKILL)
                 doomed.wait()
         _, errors = process.communicate(timeout=180)
@@ -128,7 +128,7 @@ def test_interrupted_twice_the_workers_give_up_as_well(
         )
         assert process.stdout is not None
         for line in process.stdout:
-            if json.loads(line).get("step") == "Planning":
+            if (json.loads(line)["progress"] or {}).get("step") == "Planning":
                 os.kill(process.pid, signal.SIGINT)
                 time.sleep(0.2)
                 os.kill(process.pid, signal.SIGINT)

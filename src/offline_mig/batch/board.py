@@ -11,24 +11,24 @@ from offline_mig.batch.record import GuestRecord, GuestState
 
 #: What a guest without any data takes, in bytes, for estimates: about 0.6 s at 1.2 GiB/s.
 _FIXED_COST = 700 * 1024 * 1024
+#: Seconds of a guest before which its rate says little.
+_TELLING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A guest at work: its step, when it and the step began (monotonic clock), and the copy."""
+    """A guest at work: its step, when it began (monotonic clock), and how much is copied."""
 
     step: str
     began: float
-    step_began: float
     copied: float | None = None
 
 
 @dataclass
 class Board:
-    """All guests of a batch by name, those at work, and the room that they may take.
+    """All guests of a batch by name, and those at work.
 
-    ``began`` is on the monotonic clock, ``done_before`` the number of guests that were through
-    when this run began.
+    ``began`` is on the monotonic clock; ``finishing`` says that no other guest is to be begun.
     """
 
     guests: dict[str, GuestRecord]
@@ -46,7 +46,7 @@ class Board:
         self.guests[record.name] = record
         now = time.monotonic()
         if record.state is GuestState.STARTED:
-            self.running[record.name] = Running("Starting", now, now)
+            self.running[record.name] = Running("Starting", now)
         else:
             self.running.pop(record.name, None)
 
@@ -55,10 +55,9 @@ class Board:
         before = self.running.get(progressed.name)
         if before is None:
             return
-        begun = before.step_began if before.step == progressed.step else time.monotonic()
-        self.running[progressed.name] = replace(
-            before, step=progressed.step, step_began=begun, copied=progressed.copied
-        )
+        # A copy that is through stays so while the guest has other steps to go.
+        copied = before.copied if progressed.copied is None else progressed.copied
+        self.running[progressed.name] = replace(before, step=progressed.step, copied=copied)
 
     def count(self, state: GuestState) -> int:
         """Return how many guests are in a state."""
@@ -75,10 +74,15 @@ class Board:
         return [self.guests[name] for name in self.running]
 
     def rate(self, name: str) -> float | None:
-        """Return how fast a guest's disks are being copied, in bytes per second."""
-        running = self.running[name]
-        spent = time.monotonic() - running.step_began
-        if running.copied is None or spent < 0.5:
+        """Return how fast a guest's disks are being copied, in bytes per second, where known.
+
+        The copy begins soon after the guest does, and goes on beside the other steps.
+        """
+        running = self.running.get(name)
+        if running is None or running.copied is None:
+            return None
+        spent = time.monotonic() - running.began
+        if spent < _TELLING:
             return None
         return self.guests[name].size * running.copied / spent
 
@@ -90,7 +94,7 @@ class Board:
             (running.copied or 0) * self.guests[name].size for name, running in self.running.items()
         )
         left = _work([*self.waiting, *self.at_work]) - under_way
-        if done == 0:
+        if done + under_way == 0:
             return None
         return max(0.0, left) * spent / (done + under_way)
 

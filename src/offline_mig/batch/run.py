@@ -54,7 +54,7 @@ class Watcher(Protocol):
     def tick(self, board: Board) -> None:
         """Some time has passed."""
 
-    def say(self, text: str) -> None:
+    def say(self, board: Board, text: str) -> None:
         """Something that the user should know of the batch."""
 
 
@@ -62,12 +62,18 @@ class Watcher(Protocol):
 class BatchEnd:
     """What became of the guests of a batch, and whether it was told to end before its time."""
 
-    guests: tuple[GuestRecord, ...]
+    board: Board
     interrupted: bool = False
 
-    def count(self, state: GuestState) -> int:
-        """Return how many guests are in a state."""
-        return sum(record.state is state for record in self.guests)
+    @property
+    def guests(self) -> tuple[GuestRecord, ...]:
+        """All guests, in their order."""
+        return tuple(self.board.guests.values())
+
+    @property
+    def left(self) -> int:
+        """How many guests are not converted."""
+        return len(self.board.guests) - self.board.count(GuestState.CONVERTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ def run_batch(
         board = Board({record.name: record for record in records})
         run = _Run(guests, output, crew, watcher, memory, journal, board)
         run.to_its_end()
-    return BatchEnd(tuple(board.guests.values()), interrupted=board.finishing)
+    return BatchEnd(board, interrupted=board.finishing)
 
 
 def _records(
@@ -183,8 +189,10 @@ class _Run:
         self._write_down()
         if self._unwritten:
             self._watcher.say(
+                board,
                 f"The last lines of the journal could not be written: the disk with "
-                f"{self._output} is full. Free some space; --resume finds the results all the same."
+                f"{self._output} is full. Free some space; --resume finds what is done all the "
+                "same.",
             )
 
     def _begin_guests(self) -> None:
@@ -226,12 +234,13 @@ class _Run:
 
     def _interrupted(self, message: _Interrupted) -> None:
         if message.at_once or self._board.finishing:
-            self._watcher.say("Abandoning the guests at work.")
+            self._watcher.say(self._board, "Abandoning the guests at work.")
             self._crew.abandon()
         else:
             self._watcher.say(
+                self._board,
                 f"Finishing the guests at work, {len(self._board.running)}; interrupt once more "
-                "to abandon them."
+                "to abandon them.",
             )
         self._board.finishing = True
 

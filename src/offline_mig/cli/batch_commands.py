@@ -20,7 +20,6 @@ from offline_mig.batch.plan_file import absolute, write_plan
 from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import Readiness
 from offline_mig.batch.preflight_run import estimate, preflight_engine, run_preflight
-from offline_mig.batch.record import GuestState
 from offline_mig.batch.run import run_batch
 from offline_mig.cli.batch_screen import choose_watcher
 from offline_mig.cli.convert_options import by_name, convert_options
@@ -141,9 +140,8 @@ def batch(
             crew = opened.enter_context(cluster_crew(scheduler, jobs, output))
         watcher = choose_watcher(quiet=quiet, as_json=as_json)
         end = run_batch(guests, output, crew, watcher, memory, resume=resume)
-    left = len(end.guests) - end.count(GuestState.CONVERTED)
     code = 0
-    if left:
+    if end.left:
         code = INTERRUPTED if end.interrupted else GuestsLeftError.exit_code
     watcher.ended(end, code)
     sys.exit(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import click
 from rich.console import Console, Group
@@ -15,13 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from offline_mig.batch.board import Board
-from offline_mig.batch.journal import guest_line
+from offline_mig.batch.event_record import BatchEventForm, event_record
 from offline_mig.batch.orders import Progressed
 from offline_mig.batch.record import GuestRecord, GuestState
 from offline_mig.batch.run import BatchEnd, Watcher
 from offline_mig.sources.file_access import shown
 
-EVENT_SCHEMA = "offline-mig/batch-event/1"
 _GIB = 1024**3
 _STYLES = {
     GuestState.CONVERTED: "green",
@@ -51,36 +50,30 @@ class EventStream:
 
     def begun(self, board: Board, *, jobs: int) -> None:
         """The batch begins."""
-        self._print("begun", schema=EVENT_SCHEMA, jobs=jobs, **_counts(board))
+        _print_line(event_record("begun", board))
 
     def changed(self, board: Board, record: GuestRecord) -> None:
         """A guest was begun or ended."""
-        self._print("guest", **guest_line(record))
+        _print_line(event_record("guest", board, guest=record))
 
     def progressed(self, board: Board, progressed: Progressed) -> None:
         """A guest goes on."""
-        self._print(
-            "progress",
-            name=progressed.name,
-            step=progressed.step,
-            copied=progressed.copied,
-            seconds_left=board.seconds_left(),
-        )
+        _print_line(event_record("progress", board, progressed=progressed))
 
     def tick(self, board: Board) -> None:
         """Nothing to tell."""
 
-    def say(self, text: str) -> None:
+    def say(self, board: Board, text: str) -> None:
         """Something that the user should know of the batch."""
-        self._print("note", text=text)
+        _print_line(event_record("note", board, text=text))
 
     def ended(self, end: BatchEnd, code: int) -> None:
         """The batch is over."""
-        counts = {state.value: end.count(state) for state in GuestState}
-        self._print("ended", exit_code=code, interrupted=end.interrupted, **counts)
+        _print_line(event_record("ended", end.board, exit_code=code))
 
-    def _print(self, event: str, **values: Any) -> None:
-        click.echo(json.dumps({"event": event, **values}))
+
+def _print_line(event: BatchEventForm) -> None:
+    click.echo(json.dumps(event))
 
 
 class PlainLines:
@@ -106,7 +99,7 @@ class PlainLines:
     def tick(self, board: Board) -> None:
         """Nothing to tell."""
 
-    def say(self, text: str) -> None:
+    def say(self, board: Board, text: str) -> None:
         """Something that the user should know of the batch."""
         self._print(text)
 
@@ -150,7 +143,7 @@ class LiveTable:
         self._drawn = time.monotonic()
         self._live.update(_table(board), refresh=True)
 
-    def say(self, text: str) -> None:
+    def say(self, board: Board, text: str) -> None:
         """Something that the user should know of the batch."""
         self._live.console.print(text, style="bold", markup=False, highlight=False)
 
@@ -225,8 +218,7 @@ def show_end(end: BatchEnd) -> None:
                 click.echo(f"  What to do: {shown(record.remedy)}")
             if record.log:
                 click.echo(f"  Log: {shown(record.log)}")
-    counts = {state: end.count(state) for state in GuestState}
-    parts = [f"{count} {state.value}" for state, count in counts.items() if count]
+    parts = [f"{count} {state}" for state, count in _counts(end.board).items() if count]
     click.secho(f"{len(end.guests)} guests: {', '.join(parts) or 'nothing to do'}.", bold=True)
-    if end.count(GuestState.CONVERTED) < len(end.guests):
+    if end.left:
         click.echo("To go on with what is left: the same command with --resume.")
