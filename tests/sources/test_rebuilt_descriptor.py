@@ -10,6 +10,7 @@ import pytest
 from fixtures.esx_snapshots import sesparse, write_snapshot, write_vmfs
 from fixtures.ovf import File, descriptor, manifest, pack, write_ova
 from fixtures.source_images import LARGE_SIZE, SMALL_SIZE, MakeVmdk, qemu_img, same_content
+from offline_mig.conversion.machine_record import machine_record
 from offline_mig.errors import OfflineMigError, SourceUnreadableError, SourceUnsafeError
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.userspace_engine import UserspaceEngine
@@ -340,3 +341,21 @@ def test_a_new_disk_is_no_parent_by_its_content_id(tmp_path: Path, scratch: Path
     base.rename(folder / "other.vmdk")
     with pytest.raises(SourceUnreadableError, match="does not exist"):
         read_machine(top, scratch=scratch, options=REBUILD)
+
+
+def test_what_was_made_for_the_run_leaves_no_path_in_the_report(
+    tmp_path: Path, make_vmdk: MakeVmdk
+) -> None:
+    """Two runs say the same, and nothing that is gone."""
+    path = make_vmdk("monolithicFlat")
+    path.unlink()
+    records = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        flat = path.with_name("disk-flat.vmdk")
+        records.append(machine_record(read_machine(flat, scratch=folder, options=REBUILD)))
+    assert records[0] == records[1]
+    image = records[0]["disks"][0]["image"]
+    assert image["path"] == "disk.vmdk"
+    assert image["files"] == ["disk.vmdk", str(path.with_name("disk-flat.vmdk"))]

@@ -13,6 +13,7 @@ from offline_mig.conversion.convert import Conversion, Rehearsal
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.guest_form import GuestForm
 from offline_mig.conversion.guest_record import guest_record
+from offline_mig.conversion.machine_record import machine_record
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.progress import Progress, Silent
@@ -138,7 +139,7 @@ def rehearsal_record(rehearsal: Rehearsal) -> PlanForm:
     domains = (it.text for it in rehearsal.documents if it.kind is TargetKind.LIBVIRT)
     return {
         "schema": "offline-mig/plan/1",
-        "machine": plain(rehearsal.machine),
+        "machine": machine_record(rehearsal.machine),
         "guest": guest_record(proposal.facts, rehearsal.volume, rehearsal.layout),
         "drivers": drivers_record(proposal.drivers),
         "agents": agents_record(proposal.agents),

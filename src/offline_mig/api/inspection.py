@@ -10,6 +10,7 @@ from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.conversion.examination import Examination, inspect_guest
 from offline_mig.conversion.guest_form import GuestForm
 from offline_mig.conversion.guest_record import guest_record
+from offline_mig.conversion.machine_record import machine_record
 from offline_mig.conversion.plain_data import plain
 from offline_mig.machine import Machine
 from offline_mig.sources.options import SourceOptions
@@ -46,7 +47,7 @@ def inspection_record(found: Examination) -> InspectForm:
     """Return what a guest is as plain data."""
     return {
         "schema": "offline-mig/inspect/1",
-        "machine": plain(found.machine),
+        "machine": machine_record(found.machine),
         "guest": guest_record(found.facts, found.volume, found.layout),
         "first_boot": plain(found.first_boot),
         "notes": list(found.notes),

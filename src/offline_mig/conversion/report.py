@@ -17,6 +17,7 @@ from offline_mig.conversion.definition import Definition
 from offline_mig.conversion.driver_choice import ChosenDrivers
 from offline_mig.conversion.first_start import FirstStart
 from offline_mig.conversion.guest_record import guest_record
+from offline_mig.conversion.machine_record import machine_record
 from offline_mig.conversion.network_plan import NetworkPlan
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.plain_data import plain
@@ -108,7 +109,7 @@ def report_record(report: Report) -> ReportForm:
         "tools": tool_versions(),
         "engine": {"name": report.engine, "notes": list(report.engine_notes)},
         "source": {
-            "machine": plain(report.machine),
+            "machine": machine_record(report.machine),
             "files": plain(report.source_files),
         },
         "guest": guest_record(report.facts, report.volume, report.layout),
