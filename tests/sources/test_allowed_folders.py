@@ -9,6 +9,8 @@ import pytest
 
 from fixtures.esx_snapshots import descriptor as vmdk_text
 from fixtures.esx_snapshots import write_vmfs
+from fixtures.ovf import File
+from fixtures.ovf import descriptor as ovf_text
 from fixtures.source_images import qemu_img, same_content
 from offline_mig.errors import OfflineMigError, SourceUnreadableError, SourceUnsafeError
 from offline_mig.guest.engine import OpenedDisk
@@ -162,3 +164,13 @@ def test_devices_in_an_allowed_folder_stay_refused(folders: tuple[Path, Path]) -
     os.mkfifo(store / "fifo.vmdk")
     with pytest.raises(OfflineMigError, match="is a FIFO"):
         read_machine(vmx(machine, "../store/fifo.vmdk"), options=allowing(store))
+
+
+def test_disks_of_an_ovf_in_an_allowed_folder(folders: tuple[Path, Path]) -> None:
+    machine, store = folders
+    ovf = machine / "box.ovf"
+    ovf.write_text(ovf_text([File("../store/base.vmdk")]))
+    with pytest.raises(SourceUnsafeError, match="climbs out"):
+        read_machine(ovf)
+    (disk,) = read_machine(ovf, options=allowing(store)).disks
+    assert disk.image.path == store / "base.vmdk"
