@@ -29,6 +29,7 @@ CHOSEN: dict[str, Any] = {
     "target": ["proxmox", "qemu"],
     "define": "qemu:///system",
     "allow-unsigned": True,
+    "keep-vmware-tools": True,
     "discard-hibernation": True,
     "xml": "/d/domain.xml",
     "os-like": "w10-amd64",
