@@ -38,7 +38,7 @@ def observer() -> Iterator[Any]:
     # Objects that are still referred to would keep the driver, and its domains, alive.
     for domain in connection.listAllDomains():
         if not domain.isActive():
-            domain.undefine()
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
     network = connection.networkLookupByName("default")
     if not network.isActive():
         network.create()
@@ -69,7 +69,8 @@ def test_machine_is_defined(host: LibvirtHost, observer: Any) -> None:
     assert host.require_fit(TARGET, ()) == ()
     with host.defined(TARGET) as definition:
         domain = observer.lookupByName(TARGET.name)
-        assert domain.UUIDString() == definition.uuid == TARGET.uuid
+        assert (definition.uri, definition.name) == (URI, TARGET.name)
+        assert domain.UUIDString() == TARGET.uuid
         assert f"<source file='{DISKS[0]}'/>" in domain.XMLDesc()
     assert names(observer) == {TARGET.name}
 
@@ -79,6 +80,26 @@ def test_definition_is_taken_back_when_the_rest_fails(host: LibvirtHost, observe
         assert names(observer) == {TARGET.name}
         raise OnTheWayError
     assert names(observer) == set()
+
+
+def test_definition_that_somebody_took_back_already_is_no_further_trouble(
+    host: LibvirtHost, observer: Any
+) -> None:
+    with pytest.raises(OnTheWayError), host.defined(TARGET):
+        observer.lookupByName(TARGET.name).undefine()
+        raise OnTheWayError
+
+
+def test_definition_that_stays_is_told_with_what_went_wrong(
+    host: LibvirtHost, observer: Any
+) -> None:
+    told = r"disk is full.*could not be taken back"
+    with pytest.raises(ToolFailedError, match=told) as caught, host.defined(TARGET):
+        domain = observer.lookupByName(TARGET.name)
+        domain.create()
+        domain.managedSave()
+        raise OutputRefusedError("The disk is full.")
+    assert "virsh -c" in caught.value.remedy
 
 
 def test_names_and_uuids_that_are_taken_are_refused(host: LibvirtHost, observer: Any) -> None:
@@ -207,9 +228,8 @@ def test_conversion_defines_what_it_publishes_and_nothing_else(
     domain = observer.lookupByName("xp")
     assert f"<source file='{output / 'xp.qcow2'}'/>" in domain.XMLDesc()
     report = json.loads(done.report_file.read_text())
-    assert report["target"]["defined"] == {
-        "uri": URI, "name": "xp", "uuid": domain.UUIDString(),
-    }  # fmt: skip
+    assert report["target"]["defined"] == {"uri": URI, "name": "xp"}
+    assert report["next"] == [f"virsh -c {URI} start xp"]
     with pytest.raises(OutputRefusedError, match="already"):
         rehearse(guest.vmx, options, engine, idle)
     assert rehearse(guest.vmx, replace(options, overwrite=True), engine, idle).target.name == "xp"

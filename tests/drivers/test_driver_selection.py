@@ -463,6 +463,8 @@ def test_optional_drivers(tree: Tree) -> None:
         infs = [choice.location.rpartition("/")[2] for choice in choices]
         assert infs[2] == "vioser.inf"
         assert infs[5:8] == ["pvpanic.inf", "pvpanic-pci.inf", "fwcfg.inf"]
+    instead = choose_optional([tree.media], windows("w10"), virtio_gpu=True)
+    assert [choice.driver for choice in instead if choice.package] == [*drivers, "viogpudo"]
     none = choose_optional([tree.media], windows("2k3"))
     assert [choice.driver for choice in none if choice.package is not None] == []
 

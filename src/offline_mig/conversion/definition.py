@@ -29,11 +29,10 @@ _WITHOUT = "Or leave --define out, and define the machine later with 'virsh defi
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A machine as it was defined: the connection's URI, the domain's name and UUID."""
+    """Where a machine was defined: the connection's URI, and the domain's name there."""
 
     uri: str
     name: str
-    uuid: str
 
 
 @contextmanager
@@ -116,7 +115,7 @@ class LibvirtHost:
                 "Convert it without --define, and see what 'virsh define' says of the .xml.",
             ) from error
         try:
-            yield Definition(self.uri, target.name, domain.UUIDString())
+            yield Definition(self.uri, target.name)
         except BaseException as error:
             self._take_back(domain, before, error)
             raise
@@ -128,6 +127,8 @@ class LibvirtHost:
             else:
                 self._undefine(domain)
         except self._libvirt.libvirtError as error:
+            if error.get_error_code() == self._libvirt.VIR_ERR_NO_DOMAIN:
+                return
             why = cause.message if isinstance(cause, OfflineMigError) else "The run was ended."
             raise ToolFailedError(
                 f'{why} The domain "{domain.name()}" could not be taken back either: {error}.',

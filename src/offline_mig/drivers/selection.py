@@ -228,8 +228,7 @@ def choose_optional(
 def optional_drivers(windows: WindowsVersion, *, virtio_gpu: bool = False) -> tuple[str, ...]:
     """Return the names of the drivers that ``windows`` may have besides those of disks.
 
-    That of its screen is QXL's, with ``virtio_gpu`` viogpudo: both at once would quarrel, since
-    viogpudo takes QXL and standard VGA cards too.
+    That of its screen is QXL's, with ``virtio_gpu`` viogpudo: a machine has one of the cards.
     """
     qxl = "qxldod" if windows.nt >= _FIRST_WDDM_ONLY else "qxl"
     return (*_OPTIONAL, "viogpudo" if virtio_gpu else qxl)
