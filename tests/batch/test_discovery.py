@@ -52,6 +52,31 @@ def test_a_machine_has_its_disks_and_extents_and_those_below(tmp_path: Path) -> 
     assert found(tmp_path) == {"a/a.vmx": ("a.vmx", "snap.vmdk", "base.vmdk", "base-flat.vmdk")}
 
 
+def test_a_libvirt_domain_is_the_machine_of_the_disks_beside_it(tmp_path: Path) -> None:
+    def domain(name: str, *disks: str) -> None:
+        sources = "".join(f'<disk><source file="/images/{disk}"/></disk>' for disk in disks)
+        text = f"<domain><name>My {name}</name><devices>{sources}</devices></domain>"
+        (tmp_path / f"{name}.xml").write_text(text)
+
+    for name in ("a.qcow2", "b.qcow2", "c.qcow2", "alone.qcow2"):
+        image(tmp_path / name)
+    image(tmp_path / "v.vmdk")
+    vmx(tmp_path / "v.vmx", "v.vmdk")
+    domain("box", "a.qcow2", "b.qcow2")
+    # Its disks lie elsewhere; it describes what a VMX file does; it is no domain.
+    domain("elsewhere", "gone.qcow2")
+    domain("twice", "v.vmdk", "c.qcow2")
+    (tmp_path / "other.xml").write_text('<network><source file="c.qcow2"/></network>')
+    assert found(tmp_path) == {
+        "alone.qcow2": ("alone.qcow2",),
+        "box.xml": ("box.xml", "a.qcow2", "b.qcow2"),
+        "c.qcow2": ("c.qcow2",),
+        "v.vmx": ("v.vmx", "v.vmdk"),
+    }
+    names = {m.source.name: m.name for m in find_machines(tmp_path).machines}
+    assert names["box.xml"] == "My box"
+
+
 def test_several_machines_in_one_folder(tmp_path: Path) -> None:
     for name in ("one", "two"):
         image(tmp_path / f"{name}.vmdk")

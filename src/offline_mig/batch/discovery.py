@@ -1,9 +1,10 @@
-"""Finding the machines in a folder and below: VMX, OVF, OVA, and disks that belong to none.
+"""Finding the machines in a folder and below: VMX, OVF, OVA, domains, disks that belong to none.
 
 Nothing is judged here, only told apart: a machine that cannot be converted is found all the same,
 so that somebody hears of it. Which disk belongs to which machine is told by the names in VMX and
-OVF files, and in the first 64 KiB of VMDK and qcow2 images, where descriptors, extents, parents
-and backing files stand. A VHD or VHDX that others are based on is found as a machine of its own.
+OVF files and libvirt domains, and in the first 64 KiB of VMDK and qcow2 images, where descriptors,
+extents, parents and backing files stand. A VHD or VHDX that others are based on is found as a
+machine of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.images.qcow2_header import MAGIC as QCOW2_MAGIC
 from offline_mig.images.qcow2_header import parse_qcow2_header
+from offline_mig.sources.display_name import display_name
 from offline_mig.sources.file_access import open_file, shown, unreadable
+from offline_mig.sources.libvirt_xml import hard_disks, looks_like_domain, read_domain_element
 from offline_mig.sources.options import SourceOptions
 from offline_mig.sources.ovf import MAX_OVF, parse_ovf
 from offline_mig.sources.ovf_hardware import read_hardware as read_ovf_hardware
@@ -34,6 +37,7 @@ _LEAST_RAW = 16 * 1024 * 1024
 _VMX = {".vmx", ".vmtx"}
 _OVF = {".ovf"}
 _OVA = {".ova"}
+_DOMAIN = {".xml"}
 _RAW = {".raw", ".img", ".dd"}
 _IMAGES = {".vmdk", ".qcow2", ".vdi", ".vhd", ".vhdx"} | _RAW
 _NAMED = re.compile(rb'"([^"\r\n\0]{1,1024})"')
@@ -141,6 +145,13 @@ def _machines(folders: Sequence[_Folder]) -> list[FoundMachine]:
             if not disks or not disks <= taken:
                 described.append(machine)
         taken = {file for machine in described for file in machine.files}
+        for path in filter(_is_domain, folder.having(_DOMAIN)):
+            machine = _machine(path, folder)
+            disks = set(machine.files) - {path}
+            # One whose disks lie elsewhere, or have a description already, says nothing new.
+            if disks and taken.isdisjoint(disks):
+                described.append(machine)
+        taken = {file for machine in described for file in machine.files}
         images = [path for path in folder.having(_IMAGES) if path not in taken]
         # A snapshot of a machine that is not its current one names a disk that is.
         images = [path for path in images if taken.isdisjoint(folder.named_by(path))]
@@ -162,6 +173,8 @@ def _machine(path: Path, folder: _Folder) -> FoundMachine:
             name, named = _of_vmx(path)
         elif suffix in _OVF | _OVA:
             name, named = _of_ovf(path, archive=suffix in _OVA)
+        elif suffix in _DOMAIN:
+            name, named = _of_domain(path)
     except OfflineMigError:
         # Whoever converts it will say what is wrong with it.
         pass
@@ -189,6 +202,21 @@ def _of_ovf(path: Path, *, archive: bool) -> tuple[str | None, list[str]]:
         return read_ovf_hardware(envelope).name, named
     except OfflineMigError:
         return None, named
+
+
+def _is_domain(path: Path) -> bool:
+    try:
+        with open_file(path) as file:
+            return looks_like_domain(file.read(0, IMAGE_HEAD))
+    except OfflineMigError:
+        return False
+
+
+def _of_domain(path: Path) -> tuple[str | None, list[str]]:
+    domain = read_domain_element(path)
+    sources = [disk.find("source") for disk in hard_disks(path, domain)]
+    named = [source.get("file", "") for source in sources if source is not None]
+    return display_name(domain.findtext("name")), named
 
 
 def _image_names(path: Path) -> list[str]:
