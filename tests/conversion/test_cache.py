@@ -145,6 +145,30 @@ def test_an_entry_in_use_stays(tmp_path: Path) -> None:
         assert (entry.folder / result.name).read_bytes() == result.read_bytes()
 
 
+def test_what_is_stored_twice_is_stored_once(tmp_path: Path) -> None:
+    """As by two runs at a time, one of which is taking the entry out already."""
+    cache = ResultCache(tmp_path / "cache", 3 * MIB)
+    cache.prepare()
+    result = tmp_path / "guest.report.json"
+    result.write_bytes(b"first")
+    assert cache.store("a", [result])
+    with cache.found("a") as entry:
+        result.write_bytes(b"second")
+        assert cache.store("a", [result])
+        assert entry is not None
+        assert (entry.folder / result.name).read_bytes() == b"first"
+    assert [entry.name for entry in entries(tmp_path)] == ["a"]
+
+
+def test_what_is_more_than_the_cache_may_hold_is_not_kept(tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "cache", MIB)
+    cache.prepare()
+    result = tmp_path / "guest.report.json"
+    result.write_bytes(os.urandom(2 * MIB))
+    assert not cache.store("a", [result])
+    assert entries(tmp_path) == []
+
+
 def test_holes_stay_holes_and_scripts_programs(tmp_path: Path) -> None:
     cache = ResultCache(tmp_path / "cache", MIB)
     cache.prepare()

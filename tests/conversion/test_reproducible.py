@@ -17,7 +17,10 @@ from click.testing import CliRunner
 from fixtures.conversion_run import require_engine
 from fixtures.guests import BuildGuest, BuiltGuest, GuestKind, GuestSpec, VmdkKind
 from fixtures.result import system_volume
+from offline_mig.batch.earlier_result import earlier_result
 from offline_mig.cli import main
+from offline_mig.conversion.named_options import named_options
+from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.reproducible import result_moment
 from offline_mig.errors import HostNotReadyError
 from offline_mig.guest.stopped_clock import stopped_clock
@@ -52,6 +55,14 @@ def convert(drivers_iso: Path, tmp_path: Path) -> Convert:
     return run
 
 
+def report_file(folder: Path) -> Path:
+    return next((folder / "out").glob("*.report.json"))
+
+
+def report(folder: Path) -> str:
+    return report_file(folder).read_text()
+
+
 @pytest.mark.conversion
 @pytest.mark.parametrize("kind", list(GuestKind))
 def test_twice_is_the_same(kind: GuestKind, guest: BuildGuest, convert: Convert) -> None:
@@ -65,7 +76,7 @@ def test_twice_is_the_same(kind: GuestKind, guest: BuildGuest, convert: Convert)
 
 @pytest.mark.conversion
 def test_neither_times_nor_holes_of_the_source_count(
-    guest: BuildGuest, convert: Convert, tmp_path: Path
+    guest: BuildGuest, convert: Convert, drivers_iso: Path, tmp_path: Path
 ) -> None:
     built = guest(GuestSpec(GuestKind.XP), vmdk_kind=VmdkKind.MONOLITHIC_FLAT)
     first = convert(built)
@@ -79,6 +90,20 @@ def test_neither_times_nor_holes_of_the_source_count(
     assert all(path.stat().st_blocks * 512 >= path.stat().st_size for path in extents)
     assert convert(built) == first
 
+    # A batch that goes on knows by the hashes that there is nothing left to do.
+    given = {
+        "drivers": [drivers_iso], "allow-unsigned": True, "target": ["libvirt", "proxmox"],
+        "reproducible": True, "name": json.loads(report(tmp_path))["source"]["machine"]["name"],
+    }  # fmt: skip
+    options = named_options(tmp_path / "out", given)
+    told = json.loads(report(tmp_path))
+    named = {**told, "options": json.loads(json.dumps(plain(options)))}
+    report_file(tmp_path).write_text(json.dumps(named))
+    assert earlier_result(built.vmx, options) == named
+    with extents[0].open("r+b") as stream:
+        stream.write(b"x")
+    assert earlier_result(built.vmx, options) is None
+
 
 @pytest.mark.conversion
 def test_the_moment_is_that_of_the_variable(
@@ -87,18 +112,18 @@ def test_the_moment_is_that_of_the_variable(
     """Read back from the disk by ntfscat and ntfsinfo."""
     built = guest(GuestSpec(GuestKind.XP))
     convert(built, epoch="1234567890")
-    report = json.loads(next((tmp_path / "out").glob("*.report.json")).read_text())
-    assert report["options"]["moment"] == 1234567890
-    assert report["seconds"] == {}
+    told = json.loads(report(tmp_path))
+    assert told["options"]["moment"] == 1234567890
+    assert told["seconds"] == {}
     disk = next((tmp_path / "out").glob("*.qcow2"))
     volume = system_volume(disk, "qcow2", tmp_path)
     hive = volume.cat("/WINDOWS/system32/config/system")
     # 100 ns since 1601: Microsoft, "FILETIME structure".
     assert int.from_bytes(hive[12:20], "little") == (1234567890 + 11644473600) * 10**7
-    told = volume.info("/WINDOWS/system32/drivers/viostor.sys")
-    stamps = [line for line in told.splitlines() if "Time:" in line]
+    info = volume.info("/WINDOWS/system32/drivers/viostor.sys")
+    stamps = [line for line in info.splitlines() if "Time:" in line]
     assert len(stamps) >= 8
-    assert all("Fri Feb 13 23:31:30 2009" in line for line in stamps), told
+    assert all("Fri Feb 13 23:31:30 2009" in line for line in stamps), info
 
 
 @pytest.mark.conversion

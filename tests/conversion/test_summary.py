@@ -210,6 +210,17 @@ def test_nothing_is_obeyed(reports: dict[GuestKind, Report], tmp_path: Path) -> 
     assert all(char.isprintable() or char == "\n" for char in raw)
 
 
+def test_reports_of_before_a_field_was_added(
+    reports: dict[GuestKind, Report], tmp_path: Path
+) -> None:
+    """Within a version of the form fields are added: what was written before can be read."""
+    early = reports[GuestKind.XP]
+    for name in ("next", "documents", "network"):
+        del early[name]
+    put(tmp_path, early)
+    assert "1 of 1 guests converted" in report_on(tmp_path).output
+
+
 def test_a_page_asks_nobody_for_anything(reports: dict[GuestKind, Report], tmp_path: Path) -> None:
     put(tmp_path, reports[GuestKind.XP])
     assert report_on(tmp_path).exit_code == 0

@@ -82,10 +82,11 @@ class ResultCache:
         finally:
             os.close(lock)
 
-    def store(self, key: str, results: Sequence[Path]) -> None:
+    def store(self, key: str, results: Sequence[Path]) -> bool:
         """Keep ``results``, then let go of the oldest entries while there are too many.
 
-        Raises OfflineMigError, OSError; then nothing of them is kept.
+        Returns whether they are there now: alone they may be more than the cache may hold. Raises
+        OfflineMigError, OSError; then nothing of them is kept.
         """
         draft = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self._entries))
         try:
@@ -94,14 +95,20 @@ class ResultCache:
             files = {path.name: self.hashes.of_file(path) for path in results}
             manifest = {"schema": _SCHEMA, "files": files}
             (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            place = self._entries / key
-            if place.exists():
-                _remove(place)
-            with suppress(FileExistsError):
-                draft.rename(place)
+            _remove(self._entries / key)
+            self._give_name(draft, key)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         self._tidy()
+        return (self._entries / key).exists()
+
+    def _give_name(self, draft: Path, key: str) -> None:
+        try:
+            draft.rename(self._entries / key)
+        except OSError:
+            # Another run was first, or somebody is taking the earlier one out: it is the same.
+            if not (self._entries / key).exists():
+                raise
 
     def _tidy(self) -> None:
         used: dict[Path, tuple[float, int]] = {}

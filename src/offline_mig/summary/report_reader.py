@@ -79,7 +79,8 @@ def _result(record: Mapping[str, Any], name: str, beside: Path) -> GuestResult:
         agents=tuple(_agents(record["agents"])),
         changes=tuple(_changes(record)),
         notes=tuple(dict.fromkeys(map(_text, record["notes"]))),
-        next=tuple(map(_text, record["next"])),
+        # Added within the version of the form: earlier reports have none.
+        next=tuple(map(_text, record.get("next", ()))),
     )
 
 
@@ -153,7 +154,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         where = _text(nic["attachment"]["name"])
         mac = _text(nic["mac"] or "(MAC left open)")
         yield "Network", f"{_text(nic['model'])} {mac} on {where}"
-    for connection in record["network"]["connections"]:
+    for connection in record.get("network", {}).get("connections", ()):
         reason = f" ({_text(connection['reason'])})" if connection["reason"] else ""
         kept = f"{_text(connection['kept'])}{reason}"
         yield "Connection", f'"{_text(connection["interface"]["name"])}": {kept}'
