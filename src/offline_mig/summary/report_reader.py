@@ -158,6 +158,11 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         reason = f" ({_text(connection['reason'])})" if connection["reason"] else ""
         kept = f"{_text(connection['kept'])}{reason}"
         yield "Connection", f'"{_text(connection["interface"]["name"])}": {kept}'
+    for tools in record.get("guest_tools", ()):
+        name = f"{_text(tools['name'])} {_text(tools['version'])}".strip()
+        yield "Guest tools", f"{name}: {_count(tools['changes'])} changes take them out"
+    for sentence in record.get("first_boot", {}).get("expect", ()):
+        yield "First start", _text(sentence)
     left_out = _count(record["target"]["free_space_left_out"])
     if left_out:
         yield "Left out", f"{size_text(left_out)} of free space"
@@ -219,11 +224,21 @@ def _lines(change: Mapping[str, Any], before: Mapping[str, Any] | None) -> Itera
         new = _shortened(_text(change["value"]["shown"]))
         was = f"  (was {_shortened(_text(old['shown']))})" if old else ""
         yield DiffLine("~" if old else "+", f"{name} = {new}{was}")
+    elif kind == "delete-value":
+        name = f'"{_text(change["name"])}"' if change["name"] else "@"
+        old = before and before.get("value")
+        was = f" = {_shortened(_text(old['shown']))}" if old else ""
+        yield DiffLine("-", f"{name}{was}")
     elif kind == "create-key":
         yield DiffLine("+", "the key itself")
     elif kind == "delete-key":
         key = f"[{_text(change['hive'])}\\{_text(change['key'])}]"
         yield DiffLine("-", f"{key}  ({_text(change['reason'])})")
+    elif kind == "delete-files":
+        count = _count(change["count"])
+        number = f"{count:,} files, " if count != 1 else ""
+        text = f"{_text(change['path'])}  ({number}{_count(change['size']):,} bytes"
+        yield DiffLine("-", f"{text}: {_text(change['reason'])})")
     elif kind == "write-file":
         there = before is not None and before.get("content") is not None
         text = f"{_text(change['path'])}  ({_count(change['size']):,} bytes"
