@@ -284,6 +284,7 @@ def test_a_second_run_finds_nothing_to_do(
             GuestKind.WINDOWS_7,
             (Nic(0, "e1000", "00:0c:29:00:00:01", pci_slot=33), Nic(1, "e1000", pci_slot=35)),
         ),
+        (RealHives.XP, GuestKind.XP, (Nic(0, "vlance", "00:0c:29:00:00:01"),)),
         (RealHives.WINDOWS_10, GuestKind.WINDOWS_10, (Nic(0, "e1000e", "00:0c:29:66:1a:a2"),)),
     ],
 )

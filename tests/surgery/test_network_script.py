@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+)
 from pathlib import Path
 
 import pytest
@@ -11,6 +17,7 @@ import pytest
 from fixtures.wine import Wine, windows_path
 from offline_mig.surgery.network_script import CardSettings, can_be_named, network_script
 from offline_mig.windows.interface_settings import Gateway, InterfaceSettings
+from offline_mig.windows.network_interfaces import PersistentRoute
 
 _STAND_IN = Path(__file__).parents[1] / "fixtures" / "network_tools.c"
 GUID = "{5C3A1F0E-9B1D-4E57-8A44-2F6D0C9E7B13}"
@@ -22,7 +29,7 @@ SETTINGS = InterfaceSettings(
     dns=("192.0.2.2", "192.0.2.3", "2001:db8::53"),
     domain="example.test",
     metric=7,
-    wins=("192.0.2.4",),
+    wins=("192.0.2.4", "& del C:\\x"),
     netbios=2,
     ipv6=(IPv6Interface("2001:db8::7/64"),),
     ipv6_gateways=(IPv6Address("fe80::1"),),
@@ -37,7 +44,7 @@ class Guest:
     def __init__(self, wine: Wine, folder: Path) -> None:
         self.wine, self.folder = wine, folder
         program = wine.compile(_STAND_IN, name="network-tools.exe")
-        for name in ("getmac", "netsh", "reg", "ping"):
+        for name in ("getmac", "netsh", "reg", "ping", "route"):
             shutil.copy(program, folder / f"{name}.exe")
 
     def run(self, *cards: CardSettings, nt6: bool = True) -> tuple[int, list[str]]:
@@ -73,11 +80,15 @@ def test_a_new_connection_gets_all_settings_and_the_name(guest: Guest) -> None:
         ("Other", "00-50-56-1A-2B-99", rf"\Device\Tcpip_{GUID}"),
         ("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"),
     )
-    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    routes = (
+        PersistentRoute(IPv4Network("10.20.0.0/16"), IPv4Address("192.0.2.9"), 3),
+        PersistentRoute(IPv4Network("10.30.0.0/16"), IPv4Address("198.51.100.1")),
+    )
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None, routes))
     services = r"HKLM\SYSTEM\CurrentControlSet\Services"
     assert code == 0
     assert called[1:] == [
-        'netsh interface ip set address "Ethernet 2" static 192.0.2.10 255.255.255.0 192.0.2.1 0',
+        'netsh interface ip set address "Ethernet 2" static 192.0.2.10 255.255.255.0 192.0.2.1',
         'netsh interface ip add address "Ethernet 2" 192.0.2.11 255.255.255.0',
         'netsh interface ip add address "Ethernet 2" gateway=192.0.2.254 gwmetric=9',
         'netsh interface ip set dns "Ethernet 2" static 192.0.2.2',
@@ -97,6 +108,7 @@ def test_a_new_connection_gets_all_settings_and_the_name(guest: Guest) -> None:
             rf"reg add {services}\NetBT\Parameters\Interfaces\Tcpip_{OTHER} /v NetbiosOptions "
             "/t REG_DWORD /d 2 /f"
         ),
+        "route -p add 10.20.0.0 mask 255.255.0.0 192.0.2.9 metric 3",
         (
             r"reg delete HKLM\SYSTEM\CurrentControlSet\Control\Network"
             rf"\{{4D36E972-E325-11CE-BFC1-08002BE10318}}\{GUID} /f"
@@ -111,7 +123,7 @@ def test_a_card_without_a_link_has_its_settings_too(guest: Guest) -> None:
     code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
     assert code == 0
     assert any("static 192.0.2.10" in call for call in called)
-    assert not any(call.startswith("reg add") for call in called), "its GUID is not known"
+    assert not any(call.startswith("reg") for call in called), "its GUID is not known"
 
 
 def test_given_addresses_come_to_an_old_connection_and_to_a_new_card(guest: Guest) -> None:

@@ -105,6 +105,16 @@ def test_documents_are_what_the_api_describes(
 
 
 @pytest.mark.data
+def test_network_cards_can_have_a_place(
+    validators: dict[str, jsonschema.Draft4Validator],
+) -> None:
+    document = documents(SAMPLES["10-uefi"])[-1]
+    devices = document["spec"]["template"]["spec"]["domain"]["devices"]
+    devices["interfaces"][0]["pciAddress"] = "0000:00:12.0"
+    validators[document["kind"]].validate(document)
+
+
+@pytest.mark.data
 def test_a_field_that_the_api_lacks_is_found(
     validators: dict[str, jsonschema.Draft4Validator],
 ) -> None:

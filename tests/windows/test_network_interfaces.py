@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from offline_mig.windows.interface_settings import Gateway
 from offline_mig.windows.network_config import read_network_config
 from offline_mig.windows.network_interfaces import (
     NetworkState,
+    PersistentRoute,
     mac_of_serial,
     read_network,
     vmware_slot,
@@ -50,7 +51,9 @@ def test_two_cards_with_fixed_addresses(guest: TwoCards, tmp_path: Path) -> None
     assert (settings.wins, settings.netbios) == (("198.51.100.3",), 2)
     expected = () if guest is two_cards.XP else (IPv6Interface("2001:db8::7/64"),)
     assert settings.ipv6 == expected
-    assert state.routes == ("10.20.0.0,255.255.0.0,198.51.100.9,1",)
+    assert state.routes == (
+        PersistentRoute(IPv4Network("10.20.0.0/16"), IPv4Address("198.51.100.9"), 1),
+    )
 
 
 @pytest.mark.data

@@ -20,7 +20,7 @@ from offline_mig.cli.screen import (
 )
 from offline_mig.conversion.cached import Reused
 from offline_mig.conversion.convert import Conversion, Rehearsal
-from offline_mig.conversion.network_plan import NetworkPlan, describe
+from offline_mig.conversion.network_plan import NetworkPlan
 from offline_mig.sources.file_access import shown
 from offline_mig.surgery.agents import Placement
 from offline_mig.targets.documents import next_commands
@@ -120,7 +120,7 @@ def _show_connections(network: NetworkPlan) -> None:
     """Print what becomes of the guest's network connections."""
     for number, connection in enumerate(network.connections):
         interface = connection.interface
-        text = f'"{interface.name}" ({describe(interface.settings)}): {connection.kept}'
+        text = f'"{interface.name}" ({interface.settings.summary}): {connection.kept}'
         if connection.given is not None:
-            text += f", and given {describe(connection.given)}"
+            text += f", and given {connection.given.summary}"
         row("connections" if number == 0 else "", text)

@@ -14,6 +14,7 @@ from offline_mig.sources.file_access import shown
 from offline_mig.surgery.changes import DeleteFiles, DiscardSession, ReplayLogs, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
+from offline_mig.windows.network_interfaces import read_network
 from offline_mig.windows.version import WindowsVersion
 
 _LABEL_WIDTH = 15
@@ -79,6 +80,10 @@ def show_examination(found: Examination) -> None:
     show_windows(found.facts)
     row("volume", f"{found.volume.name}, Windows in {found.volume.root}")
     row("free space", size(found.facts.free_space))
+    network = read_network(found.facts.system, found.facts.control_sets.current)
+    for number, interface in enumerate(network.interfaces):
+        text = f'"{interface.name}", {interface.description}: {interface.settings.summary}'
+        row("connections" if number == 0 else "", text)
 
 
 def windows_name(version: WindowsVersion) -> str:

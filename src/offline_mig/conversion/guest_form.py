@@ -9,6 +9,7 @@ from offline_mig.surgery.facts import DrivenController
 from offline_mig.windows.control_set import ControlSets
 from offline_mig.windows.critical_devices import CriticalDevice
 from offline_mig.windows.hibernation import Hibernation
+from offline_mig.windows.network_interfaces import NetworkInterface
 from offline_mig.windows.services import BootService
 from offline_mig.windows.version import Architecture
 
@@ -41,6 +42,7 @@ class GuestFactsForm(TypedDict):
     boot_controllers: list[DrivenController]
     boot_services: list[BootService]
     critical_devices: list[CriticalDevice]
+    network: list[NetworkInterface]
     free_space: int
 
 

@@ -6,6 +6,7 @@ from offline_mig.conversion.guest_form import GuestFactsForm, GuestForm, Windows
 from offline_mig.conversion.plain_data import plain
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
+from offline_mig.windows.network_interfaces import read_network
 from offline_mig.windows.services import read_boot_services, read_critical_devices
 from offline_mig.windows.version import WindowsVersion
 
@@ -31,6 +32,7 @@ def guest_facts_record(facts: GuestFacts, volume: SystemVolume) -> GuestFactsFor
         "boot_controllers": plain(facts.boot_controllers),
         "boot_services": plain(read_boot_services(system, control_set)),
         "critical_devices": plain(read_critical_devices(system, control_set)),
+        "network": plain(read_network(system, control_set).interfaces),
         "free_space": facts.free_space,
     }
 

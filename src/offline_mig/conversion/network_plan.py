@@ -38,7 +38,12 @@ from offline_mig.targets.nic_places import nic_place
 from offline_mig.targets.options import TargetKind
 from offline_mig.windows.device_instance import PlacedDevice
 from offline_mig.windows.interface_settings import InterfaceSettings
-from offline_mig.windows.network_interfaces import NetworkInterface, NetworkState, read_network
+from offline_mig.windows.network_interfaces import (
+    NetworkInterface,
+    NetworkState,
+    PersistentRoute,
+    read_network,
+)
 
 _NT6 = (6, 0)
 
@@ -120,7 +125,7 @@ def plan_network(
         tuple(connections),
         matches.absent,
         _blocks(facts, adapters),
-        _steps(facts, connections, matches, given),
+        _steps(facts, state.routes, connections, matches, given),
         frozenset(adapter.match.position for adapter in adapters),
         (
             *_notes(facts, machine, drivers, options, matches, connections),
@@ -169,6 +174,7 @@ def _kept(facts: GuestFacts, match: MatchedAdapter, *, bound: bool) -> Kept:
 
 def _steps(
     facts: GuestFacts,
+    routes: tuple[PersistentRoute, ...],
     connections: Sequence[ConnectionOutcome],
     matches: AdapterMatches,
     given: Mapping[str, InterfaceSettings],
@@ -183,7 +189,9 @@ def _steps(
         settings = interface.settings if own else None
         if settings is not None and mac in given:
             settings = with_given(settings, given[mac])
-        cards.append(CardSettings(mac, interface.guid, interface.name, settings, given.get(mac)))
+        cards.append(
+            CardSettings(mac, interface.guid, interface.name, settings, given.get(mac), routes)
+        )
     for _, nic in matches.unknown_nics:
         if nic.mac is not None and nic.mac in given:
             cards.append(CardSettings(nic.mac, None, None, None, given[nic.mac]))
@@ -254,7 +262,7 @@ def _notes(
         interface = connection.interface
         if connection.kept is Kept.FIRST_BOOT:
             yield (
-                f'The settings of "{interface.name}" ({describe(interface.settings)}) are set '
+                f'The settings of "{interface.name}" ({interface.settings.summary}) are set '
                 f"again when Windows first starts, as {connection.reason}: till then its card "
                 "asks DHCP. What is bound to the connection besides, such as a firewall profile, "
                 "is as of a new one."
@@ -263,7 +271,7 @@ def _notes(
                 yield f'Name the connection "{interface.name}" again: its name is beyond a script.'
         if connection.kept is Kept.NOT and interface.settings.set_by_hand:
             yield (
-                f'The settings of "{interface.name}" ({describe(interface.settings)}) stay with a '
+                f'The settings of "{interface.name}" ({interface.settings.summary}) stay with a '
                 f"card that is gone: {connection.reason}. Set them again on the new connection."
             )
         if connection.matched_by is MatchedBy.ORDER:
@@ -281,7 +289,7 @@ def _notes(
     for interface in matches.absent:
         if interface.settings.set_by_hand:
             yield (
-                f'"{interface.name}" ({describe(interface.settings)}) belongs to a card that the '
+                f'"{interface.name}" ({interface.settings.summary}) belongs to a card that the '
                 "machine does not have; it is left as it is, a hidden device."
             )
     yield from _notes_of_targets(facts, machine, drivers, options, connections)
@@ -290,7 +298,7 @@ def _notes(
 def _notes_of_virtual(state: NetworkState) -> Iterator[str]:
     for interface in state.virtual:
         yield (
-            f'"{interface.name}" ({describe(interface.settings)}) is {interface.kind}. It is left '
+            f'"{interface.name}" ({interface.settings.summary}) is {interface.kind}. It is left '
             "as it is: its members keep their identity, but whether its driver accepts VirtIO "
             "cards shows at the first start only."
         )
@@ -322,14 +330,3 @@ def _notes_of_targets(
             "KubeVirt's pod network gives the guest its address by DHCP; the fixed addresses of "
             "this guest do not work there. Choose a NetworkAttachmentDefinition with --network."
         )
-
-
-def describe(settings: InterfaceSettings) -> str:
-    """Return settings in a few words."""
-    parts = [str(address) for address in (*settings.addresses, *settings.ipv6)]
-    if settings.dhcp:
-        parts.insert(0, "DHCP")
-    parts += [f"gateway {gateway.address}" for gateway in settings.gateways]
-    if settings.dns:
-        parts.append(f"DNS {' '.join(settings.dns)}")
-    return ", ".join(parts) or "no address"

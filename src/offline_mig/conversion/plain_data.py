@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, IPv4Address | IPv6Address):
+    if isinstance(value, IPv4Address | IPv6Address | IPv4Network):
         return str(value)
     if isinstance(value, tuple | list | set | frozenset):
         return [plain(item) for item in value]

@@ -182,7 +182,7 @@ def network_record(network: NetworkPlan) -> NetworkForm:
         "connections": plain(network.connections),
         "absent": plain(network.absent),
         "virtual": plain(network.state.virtual),
-        "routes": list(network.state.routes),
+        "routes": plain(network.state.routes),
     }
 
 

@@ -18,7 +18,11 @@ from offline_mig.surgery.agents import Placement
 from offline_mig.surgery.record_form import BlockForm, EntryForm
 from offline_mig.targets.hardware import TargetMachine
 from offline_mig.targets.options import TargetKind
-from offline_mig.windows.network_interfaces import NetworkInterface, VirtualInterface
+from offline_mig.windows.network_interfaces import (
+    NetworkInterface,
+    PersistentRoute,
+    VirtualInterface,
+)
 from offline_mig.windows.version import Architecture
 
 
@@ -85,7 +89,7 @@ class NetworkForm(TypedDict):
     connections: list[ConnectionOutcome]
     absent: list[NetworkInterface]
     virtual: list[VirtualInterface]
-    routes: list[str]
+    routes: list[PersistentRoute]
 
 
 class FirstBootStepForm(TypedDict):

@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from offline_mig.windows.interface_settings import InterfaceSettings
+from offline_mig.windows.interface_settings import Gateway, InterfaceSettings
+from offline_mig.windows.network_interfaces import PersistentRoute
 
 #: How often a card is looked for, and the seconds between: its driver may be being installed.
 _LOOKS, _PAUSE = 18, 10
@@ -31,7 +32,8 @@ class CardSettings:
 
     ``guid`` and ``name`` are those of the connection that it is expected to have, None for a card
     without one. ``settings`` are what it gets if it came up as another connection, ``given`` what
-    it gets in any case; both may be None.
+    it gets in any case; both may be None. Of ``routes`` it gets with the former those whose gateway
+    it reaches.
     """
 
     mac: str
@@ -39,6 +41,7 @@ class CardSettings:
     name: str | None
     settings: InterfaceSettings | None
     given: InterfaceSettings | None
+    routes: tuple[PersistentRoute, ...] = ()
 
 
 def network_script(cards: Sequence[CardSettings], *, nt6: bool) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ def _card(card: CardSettings, number: int, *, nt6: bool) -> Iterator[str]:
     if card.settings is not None:
         yield f'echo {mac}: a new connection, "%CONNECTION%", gets the settings of the old one'
         yield from _apply(card.settings, nt6=nt6)
+        yield from _routes(card)
         if card.guid is not None:
             yield from _forget(card.guid, card.name)
     if card.guid is not None:
@@ -121,22 +125,18 @@ def _apply(settings: InterfaceSettings, *, nt6: bool) -> Iterator[str]:
     card = '"%CONNECTION%"'
     if settings.addresses:
         first, *others = settings.addresses
-        gateways = list(settings.gateways)
-        gateway = "none"
-        if gateways:
-            # A metric of 0 is "automatic"; netsh of XP wants one.
-            head = gateways.pop(0)
-            gateway = f"{head.address} {head.metric or (0 if nt6 else 1)}"
-        yield f"{netsh} ip set address {card} static {first.ip} {first.netmask} {gateway}"
+        gateways = [_gateway(gateway, nt6=nt6) for gateway in settings.gateways]
+        head = " ".join(gateways[0]) if gateways else "none"
+        yield f"{netsh} ip set address {card} static {first.ip} {first.netmask} {head}"
         yield _NOTED
         for address in others:
             yield f"{netsh} ip add address {card} {address.ip} {address.netmask}"
             yield _NOTED
-        for more in gateways:
-            metric = more.metric or (0 if nt6 else 1)
-            yield f"{netsh} ip add address {card} gateway={more.address} gwmetric={metric}"
+        for more, *metric in gateways[1:]:
+            named = f" gwmetric={metric[0]}" if metric else ""
+            yield f"{netsh} ip add address {card} gateway={more}{named}"
     yield from _name_servers(settings.dns, netsh, card, nt6=nt6)
-    for index, server in enumerate(settings.wins):
+    for index, server in enumerate(_of_version(settings.wins, 4)):
         verb = "add wins" if index else "set wins"
         yield f"{netsh} ip {verb} {card} {'' if index else 'static '}{server}"
     if nt6:
@@ -166,27 +166,56 @@ def _apply(settings: InterfaceSettings, *, nt6: bool) -> Iterator[str]:
 
 
 def _name_servers(servers: Sequence[str], netsh: str, card: str, *, nt6: bool) -> Iterator[str]:
-    four: list[str] = []
-    six: list[str] = []
-    for server in servers:
-        try:
-            (six if ipaddress.ip_address(server).version == 6 else four).append(server)
-        except ValueError:
-            continue
-    for index, server in enumerate(four):
+    for index, server in enumerate(_of_version(servers, 4)):
         verb = "add dns" if index else "set dns"
         yield f"{netsh} ip {verb} {card} {'' if index else 'static '}{server}"
-    for index, server in enumerate(six if nt6 else ()):
+    for index, server in enumerate(_of_version(servers, 6) if nt6 else ()):
         verb = "add dnsserver" if index else "set dnsserver"
         yield f"{netsh} ipv6 {verb} {card} {'' if index else 'static '}{server}"
 
 
+def _gateway(gateway: Gateway, *, nt6: bool) -> tuple[str, ...]:
+    """Return a gateway as netsh takes it: without a metric Vista chooses one, XP wants one."""
+    if gateway.metric or not nt6:
+        return (str(gateway.address), str(gateway.metric or 1))
+    return (str(gateway.address),)
+
+
+def _of_version(servers: Sequence[str], version: int) -> tuple[str, ...]:
+    """Return the addresses of an IP version; a guest's registry may have anything beside them."""
+    found = []
+    for server in servers:
+        try:
+            address = ipaddress.ip_address(server)
+        except ValueError:
+            continue
+        if address.version == version:
+            found.append(str(address))
+    return tuple(found)
+
+
+def _routes(card: CardSettings) -> Iterator[str]:
+    """Yield what sets the persistent routes again whose gateway the card reaches."""
+    networks = [address.network for address in card.settings.addresses] if card.settings else []
+    for route in card.routes:
+        if any(route.gateway in network for network in networks):
+            metric = f" metric {route.metric}" if route.metric else ""
+            yield (
+                rf"%TOOLS%\route.exe -p add {route.network.network_address} mask "
+                f"{route.network.netmask} {route.gateway}{metric}"
+            )
+
+
 def _forget(guid: str, name: str | None) -> Iterator[str]:
-    """Yield what takes the old connection away, and gives its name to the new one."""
-    yield rf'%TOOLS%\reg.exe delete "%CONNECTIONS%\{guid}" /f'
-    yield rf'%TOOLS%\reg.exe delete "%SERVICES%\Tcpip\Parameters\Interfaces\{guid}" /f'
+    """Yield what takes the old connection away, and gives its name to the new one.
+
+    Without its GUID it is not known that this is another connection than the old one.
+    """
+    known = r"if defined GUID %TOOLS%"
+    yield rf'{known}\reg.exe delete "%CONNECTIONS%\{guid}" /f'
+    yield rf'{known}\reg.exe delete "%SERVICES%\Tcpip\Parameters\Interfaces\{guid}" /f'
     if name is not None and can_be_named(name):
         yield (
-            r'%TOOLS%\netsh.exe interface set name name="%CONNECTION%" '
+            rf'{known}\netsh.exe interface set name name="%CONNECTION%" '
             f'newname="{name}"'
         )

@@ -59,6 +59,17 @@ class InterfaceSettings:
     ipv6_gateways: tuple[ipaddress.IPv6Address, ...] = ()
 
     @property
+    def summary(self) -> str:
+        """The settings in a few words."""
+        parts = ["DHCP"] if self.dhcp else []
+        parts += [str(address) for address in (*self.addresses, *self.ipv6)]
+        parts += [f"gateway {gateway.address}" for gateway in self.gateways]
+        parts += [f"gateway {gateway}" for gateway in self.ipv6_gateways]
+        if self.dns:
+            parts.append(f"DNS {' '.join(self.dns)}")
+        return ", ".join(parts) or "no address"
+
+    @property
     def set_by_hand(self) -> bool:
         """Whether there is anything that the user would miss."""
         return not self.dhcp or bool(
@@ -107,7 +118,7 @@ def _gateways(system: RegistryView, key: str) -> Iterator[Gateway]:
             continue
         metric = metrics[number] if number < len(metrics) else "0"
         try:
-            yield Gateway(ipaddress.IPv4Address(text), int(metric))
+            yield Gateway(ipaddress.IPv4Address(text), max(int(metric), 0))
         except ValueError:
             continue
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 
 from offline_mig.windows.hive import RegistryView
 from offline_mig.windows.interface_settings import InterfaceSettings, read_interface_settings
@@ -79,15 +80,24 @@ class VirtualInterface:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkState:
-    """The interfaces of a control set, in the order of their driver keys.
+class PersistentRoute:
+    """A persistent route of IPv4; ``metric`` is 0 where Windows chooses it."""
 
-    ``routes`` are the persistent routes of IPv4, as the value names have them.
+    network: IPv4Network
+    gateway: IPv4Address
+    metric: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkState:
+    """The interfaces of a control set, in the order of their driver keys, and its routes.
+
+    Default routes are not among the latter: they are gateways of interfaces.
     """
 
     interfaces: tuple[NetworkInterface, ...]
     virtual: tuple[VirtualInterface, ...] = ()
-    routes: tuple[str, ...] = ()
+    routes: tuple[PersistentRoute, ...] = ()
 
 
 def read_network(system: RegistryView, control_set: str) -> NetworkState:
@@ -114,8 +124,7 @@ def read_network(system: RegistryView, control_set: str) -> NetworkState:
         for start, kind in _VIRTUAL.items():
             if component.startswith(start):
                 virtual.append(VirtualInterface(guid, name or guid, kind, settings))
-    routes = system.values(rf"{control_set}\Services\Tcpip\Parameters\PersistentRoutes")
-    return NetworkState(tuple(interfaces), tuple(virtual), tuple(routes))
+    return NetworkState(tuple(interfaces), tuple(virtual), tuple(_routes(system, control_set)))
 
 
 def mac_of_serial(instance_id: str) -> str | None:
@@ -186,6 +195,22 @@ def _slot(system: RegistryView, enum: str, device: str) -> int | None:
     number = system.value(enum, "UINumber")
     slot = number.as_int() if number else None
     return vmware_slot(device.rpartition("\\")[2]) if slot is None else slot
+
+
+def _routes(system: RegistryView, control_set: str) -> Iterator[PersistentRoute]:
+    """Yield what the value names say: network, mask, gateway, and metric, -1 for Windows' own."""
+    for name in system.values(rf"{control_set}\Services\Tcpip\Parameters\PersistentRoutes"):
+        parts = name.split(",")
+        if len(parts) != 4:
+            continue
+        try:
+            route = PersistentRoute(
+                IPv4Network(f"{parts[0]}/{parts[1]}"), IPv4Address(parts[2]), max(int(parts[3]), 0)
+            )
+        except ValueError:
+            continue
+        if route.network.prefixlen:
+            yield route
 
 
 def _adapters(system: RegistryView, control_set: str) -> Iterator[tuple[str, str]]:
