@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from fixtures import libvirt_oracles
 from fixtures.agents import AMD64, spice_pair, spice_wxs, write_files, write_msi, write_zip
+from fixtures.published_schemas import require_valid
 from offline_mig.cli import main
 from offline_mig.conversion import setup_medium
 from offline_mig.drivers.media import open_media
@@ -177,7 +178,9 @@ def test_libvirt_takes_the_element(media: Run, every_driver: Path, tmp_path: Pat
     for machine, windows, bus in (("pc", "xp-x86", "ide"), ("q35", "w7-x86", "sata")):
         image = tmp_path / f"{machine}.iso"
         made = media("iso", "--drivers", every_driver, "--windows", windows, "-o", image, "--json")
-        element = json.loads(made.stdout)["libvirt"]
+        record = json.loads(made.stdout)
+        require_valid("media", record)
+        element = record["libvirt"]
         domain = tmp_path / "domain.xml"
         domain.write_text(
             f"<domain type='qemu'><name>g</name><memory>65536</memory><os><type arch='x86_64' "

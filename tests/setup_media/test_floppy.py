@@ -12,6 +12,7 @@ from click.testing import Result
 
 from fixtures import libvirt_oracles, txtsetup
 from fixtures.fat_volumes import require_sound_fat
+from fixtures.published_schemas import require_valid
 from offline_mig.conversion import setup_medium
 from offline_mig.drivers.media import open_media
 
@@ -137,7 +138,7 @@ def test_json_tells_all(media: Run, drivers_dir: Path, tmp_path: Path) -> None:
     image = tmp_path / "viostor.vfd"
     made = media("floppy", "--drivers", drivers_dir, "--windows", "xp-x86", "-o", image, "--json")
     record = json.loads(made.stdout)
-    assert record["schema"] == "offline-mig/media/1"
+    require_valid("media", record)
     assert record["file"] == str(image)
     assert record["size"] == image.stat().st_size
     (windows,) = record["windows"]

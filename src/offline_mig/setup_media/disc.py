@@ -1,9 +1,9 @@
 """Driver discs: which files they hold.
 
 A folder for each driver lies below one for the processor and the release (amd64/w10/viostor):
-below the processor's, Windows' set-up looks for drivers by itself, and Device Manager looks
-through all folders. This program finds the drivers there as well, so that a disc can be given to
---drivers.
+below the processor's, Windows' set-up looks for drivers by itself, and Device Manager (from Vista
+on) looks through all folders. This program finds the drivers there as well, so that a disc can be
+given to --drivers.
 """
 
 from __future__ import annotations
