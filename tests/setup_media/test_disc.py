@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fixtures import libvirt_oracles
-from fixtures.agents import AMD64, spice_pair, spice_wxs, write_files, write_msi, write_zip
+from fixtures.agents import AMD64, X86, spice_pair, spice_wxs, write_files, write_msi, write_zip
 from fixtures.published_schemas import require_valid
 from offline_mig.cli import main
 from offline_mig.conversion import setup_medium
@@ -125,6 +125,26 @@ def test_an_agents_installer_is_handed_on_as_it_is(
     assert made.exit_code == 0, made.output
     files = unpacked(image, tmp_path / "unpacked")
     assert files["spice-vdagent/amd64/spice-vdagent-x64.msi"] == msi.read_bytes()
+
+
+def test_agents_for_several_windows(media: Run, drivers_dir: Path, tmp_path: Path) -> None:
+    sources = [
+        write_zip(tmp_path / f"{name}.zip", spice_pair(architecture))
+        for name, architecture in (("narrow", X86), ("wide", AMD64))
+    ]
+    image = tmp_path / "drivers.iso"
+    both = [part for source in sources for part in ("--agent", source)]
+    made = media("iso", "--drivers", drivers_dir, "--windows", "xp-x86", *W10, *both, "-o", image)
+    assert made.exit_code == 0, made.output
+    files = unpacked(image, tmp_path / "unpacked")
+    for folder, architecture in (("i386", X86), ("amd64", AMD64)):
+        service = files[f"spice-vdagent/{folder}/vdservice.exe"]
+        assert service == spice_pair(architecture)["vdservice.exe"]
+    unfit = tmp_path / "unfit.iso"
+    refused = media("iso", "--drivers", drivers_dir, "--windows", "xp-x86", *both, "-o", unfit)
+    assert refused.exit_code == 7
+    assert "wide.zip has no agent for xp x86" in refused.output
+    assert not unfit.exists()
 
 
 def test_names_that_a_disc_cannot_hold_are_changed_and_told(

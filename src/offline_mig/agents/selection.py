@@ -59,6 +59,27 @@ def choose_agents(
     )
 
 
+def choose_agents_for_each(
+    sources: Sequence[AgentSource], windows: Sequence[WindowsVersion]
+) -> tuple[AgentChoice, ...]:
+    """Choose agents for each of several Windows, out of the sources that have one for it.
+
+    Raises NoDriverError for a source without an agent for any of them.
+    """
+    for source in sources:
+        if not any(_serves(source, version) for version in windows):
+            choose_agents([source], windows[0])
+    return tuple(
+        choice
+        for version in windows
+        for choice in choose_agents([it for it in sources if _serves(it, version)], version)
+    )
+
+
+def _serves(source: AgentSource, windows: WindowsVersion) -> bool:
+    return any(misfit(agent, windows) is None for agent in source.agents)
+
+
 def _choose(kind: AgentKind, agents: Sequence[Agent], windows: WindowsVersion) -> AgentChoice:
     reasons = [misfit(agent, windows) for agent in agents]
     fitting = [agent for agent, reason in zip(agents, reasons, strict=True) if reason is None]

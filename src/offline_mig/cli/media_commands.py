@@ -27,7 +27,7 @@ _LAST_SECOND = 4_354_819_199
 def _every_windows(
     _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[WindowsVersion, ...]:
-    return tuple(map(windows_by_name, values))
+    return tuple(dict.fromkeys(map(windows_by_name, values)))
 
 
 def _moment(

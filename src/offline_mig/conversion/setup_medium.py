@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline_mig.agents.selection import AgentChoice, choose_agents
+from offline_mig.agents.selection import AgentChoice, choose_agents_for_each
 from offline_mig.conversion.added_files import collect_added
 from offline_mig.conversion.agent_choice import open_agent_sources, unused_agents
 from offline_mig.conversion.driver_choice import open_sources
@@ -123,9 +123,7 @@ def make_disc(
         allow_unsigned=options.allow_unsigned,
     )
     opened = open_agent_sources(agent_sources)
-    agents = tuple(
-        choice for version in options.windows for choice in choose_agents(opened, version)
-    )
+    agents = choose_agents_for_each(opened, options.windows)
     drivers = [driver for windows in chosen for driver in windows.found]
     contents = disc_contents(
         drivers, [choice.agent for choice in agents if choice.agent is not None], added.files
