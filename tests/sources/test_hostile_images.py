@@ -11,7 +11,8 @@ import pytest
 
 from fixtures.source_images import MakeVmdk, qemu_img
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
-from offline_mig.sources.disk_image import open_disk_image
+from offline_mig.sources.disk_image import examine_disk_image, open_disk_image
+from offline_mig.sources.options import SourceOptions
 
 DESCRIPTOR = """# Disk DescriptorFile
 version=1
@@ -119,6 +120,27 @@ def test_parents_stay_in_the_folder(folder: Path, opened: list[str], name: str) 
     with pytest.raises(SourceUnsafeError):
         open_disk_image(path)
     assert not [file for file in opened if Path(file).name not in {"disk.vmdk", "disk-flat.vmdk"}]
+
+
+@pytest.mark.parametrize("name", OUTSIDE_NAMES)
+@pytest.mark.parametrize("role", ["extent", "parent"])
+def test_a_rebuilt_descriptor_leads_nowhere_else(
+    tmp_path: Path, folder: Path, opened: list[str], role: str, name: str
+) -> None:
+    """What is looked for by other means than its name lies in the folder all the same."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    path = folder / "disk.vmdk"
+    (folder / "disk-flat.vmdk").write_bytes(bytes(51200))
+    hint = f'parentFileNameHint="{named(name, folder)}"' if role == "parent" else ""
+    extent = "disk-flat.vmdk" if role == "parent" else named(name, folder)
+    path.write_text(descriptor(f'RW 100 FLAT "{extent}" 0', hint=hint, parent_cid="12345670"))
+    opened.clear()
+    with pytest.raises((SourceUnsafeError, SourceUnreadableError)):
+        examine_disk_image(path, None, SourceOptions(rebuild_descriptor=True), scratch)
+    inside = {"disk.vmdk", "disk-flat.vmdk"}
+    assert not [file for file in opened if Path(file).name not in inside and Path(file).is_file()]
+    assert not list(scratch.iterdir())
 
 
 @pytest.mark.parametrize("name", OUTSIDE_NAMES)
