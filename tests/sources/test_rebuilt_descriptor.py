@@ -151,6 +151,19 @@ def test_names_in_another_case_or_encoding(
     assert same_content(read(path, scratch).disks[0].image.path, "vmdk", small_raw)
 
 
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("monolithicFlat", "vmfsThin"), ("twoGbMaxExtentSparse", "2GbMaxExtentSparse")],
+)
+def test_words_that_qemu_does_not_know(
+    make_vmdk: MakeVmdk, small_raw: Path, scratch: Path, kind: str, word: str
+) -> None:
+    path = make_vmdk(kind)
+    path.write_text(path.read_text().replace(f'"{kind}"', f'"{word}"'))
+    assert "does not open" in refused(path, "--rebuild-descriptor").message
+    assert same_content(read(path, scratch).disks[0].image.path, "vmdk", small_raw)
+
+
 def test_files_of_other_disks_are_never_taken(make_vmdk: MakeVmdk, scratch: Path) -> None:
     path = make_vmdk("monolithicFlat", name="one.vmdk")
     make_vmdk("monolithicFlat", name="two.vmdk")

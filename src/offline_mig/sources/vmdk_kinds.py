@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from offline_mig.errors import SourceUnreadableError, SourceUnsafeError
@@ -67,7 +68,8 @@ def check_text_kind(path: Path, descriptor: Descriptor) -> None:
     if kind in _SAME_AS:
         raise SourceUnreadableError(
             f'{shown(path)} has the createType "{kind}", which qemu does not open.',
-            f'Write createType="{_SAME_AS[kind]}" in it: the files are laid out the same.',
+            f'Write createType="{_SAME_AS[kind]}" in it: the files are laid out the same. '
+            "--rebuild-descriptor does so for this run alone.",
         )
     allowed = _EXTENTS_OF.get(kind)
     if allowed is None:
@@ -96,6 +98,12 @@ def check_text_kind(path: Path, descriptor: Descriptor) -> None:
                 + ("without its offset." if extent.offset is None else "with an offset."),
                 "Write FLAT extents with the offset 0 after the name, all others without one.",
             )
+
+
+def in_words_of_qemu(descriptor: Descriptor) -> Descriptor:
+    """Return a descriptor with the createType that qemu has for it, where it has another."""
+    kind = descriptor.create_type
+    return replace(descriptor, create_type=_SAME_AS.get(kind, kind))
 
 
 def encrypted(path: Path) -> SourceUnreadableError:

@@ -29,6 +29,7 @@ from offline_mig.sources.vmdk_kinds import (
     EMBEDDED_TYPES,
     check_text_kind,
     encrypted,
+    in_words_of_qemu,
     part_of_disk,
 )
 
@@ -92,6 +93,9 @@ def _text_layer(path: Path, text: bytes, bounds: Bounds, *, rebuild: bool) -> La
     descriptor = vmdk.parse_descriptor(text, shown(path))
     check_names(path, descriptor, bounds, rebuild=rebuild)
     check_qemu_agrees(path, descriptor, text, vmdk_as_qemu_reads.extents(text))
+    stated = descriptor.create_type
+    if rebuild:
+        descriptor = in_words_of_qemu(descriptor)
     check_text_kind(path, descriptor)
     found = find_extents(path, descriptor, bounds, rebuild=rebuild)
     checked = [
@@ -111,7 +115,7 @@ def _text_layer(path: Path, text: bytes, bounds: Bounds, *, rebuild: bool) -> La
             LocatedExtent(extent.sectors, extent.type, file, extent.offset)
             for extent, file in zip(descriptor.extents, found.files, strict=True)
         ),
-        rebuilt=bool(found.renamed),
+        rebuilt=bool(found.renamed) or descriptor.create_type != stated,
     )
 
 
