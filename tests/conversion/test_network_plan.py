@@ -245,7 +245,13 @@ def test_xp_starts_the_card_without_installing_anything(every_driver: Path, tmp_
     assert found.get(rf"{software}\Ndi", "Service") == "netkvm"
     assert found.get(software, "Characteristics") == "132"
     assert found.get(software, "BusType") == "5"
+    assert found.get(software, "MTU") == "1500", "a parameter with a default value"
     assert found.get(software, "ProviderName") == "Red Hat, Inc."
+    cards = r"Microsoft\Windows NT\CurrentVersion\NetworkCards"
+    for number in ("2", "8"):
+        value = found.hives()[HiveName.SOFTWARE].value(rf"{cards}\{number}", "Description")
+        assert value is not None
+        assert value.as_text() == "Red Hat VirtIO Ethernet Adapter"
     inf = found.get(software, "InfPath")
     assert b"NetKVM" in found.volume.read(f"{found.facts.root}/inf/{inf}")
 

@@ -126,7 +126,41 @@ def test_proxmox_has_them_behind_the_bridges_of_its_q35() -> None:
         "pci-bridge,id=pci.0,bus=pcidmi,addr=1.0,chassis_nr=1",
         "virtio-net-pci,bus=pci.0,addr=0x12",
     )
-    run = subprocess.run(
+    tree = _tree_of(*devices)
+    placed = nic_place(TargetKind.PROXMOX, MachineType.Q35, 0, transitional=False)
+    assert cards(tree) == [expected(placed)]
+
+
+@needs_qemu
+def test_kubevirts_libvirt_takes_a_card_on_the_root_bus(
+    qemu_driver: QemuDriver, tmp_path: Path
+) -> None:
+    """KubeVirt hands pciAddress to libvirt as it is, with a model that has modern ids only."""
+    domain = ET.fromstring(domain_xml(planned("10-bios", 1)))
+    devices = domain.find("devices")
+    assert devices is not None
+    for port in devices.findall("controller[@model='pcie-root-port']"):
+        devices.remove(port)
+    interface = devices.find("interface")
+    assert interface is not None
+    model, address = interface.find("model"), interface.find("address")
+    assert model is not None and address is not None
+    model.set("type", "virtio-non-transitional")
+    address.set("bus", "0x00")
+    address.set("slot", "0x12")
+    document = tmp_path / "domain.xml"
+    document.write_text(ET.tostring(domain, encoding="unicode"))
+    defined = qemu_driver.defined(document).find("devices/interface")
+    assert defined is not None
+    assert _address(defined) == (0, 0x12)
+    tree = _tree_of("virtio-net-pci-non-transitional,bus=pcie.0,addr=0x12")
+    placed = nic_place(TargetKind.KUBEVIRT, MachineType.Q35, 0, transitional=False)
+    assert cards(tree) == [expected(placed)]
+
+
+def _tree_of(*devices: str) -> str:
+    """Return "info qtree" of a q35 with these devices."""
+    return subprocess.run(
         [
             *("qemu-system-x86_64", "-M", "q35", "-nodefaults", "-display", "none", "-S"),
             *("-accel", "tcg", "-monitor", "stdio"),
@@ -137,9 +171,7 @@ def test_proxmox_has_them_behind_the_bridges_of_its_q35() -> None:
         capture_output=True,
         text=True,
         timeout=60,
-    )
-    placed = nic_place(TargetKind.PROXMOX, MachineType.Q35, 0, transitional=False)
-    assert cards(run.stdout) == [expected(placed)]
+    ).stdout
 
 
 def _address(device: ET.Element) -> tuple[int, int]:

@@ -8,10 +8,11 @@ shows the form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from offline_mig.drivers.addreg import InfRegistryValue
 from offline_mig.drivers.package import DeviceModel
 from offline_mig.surgery.changes import Change, RegistryChange, WriteFile
 from offline_mig.surgery.driver_install import PlacedDriver, install_changes
@@ -97,6 +98,7 @@ def adapter_driver_changes(
     if decoration:
         values["InfSectionExt"] = RegistryValue.sz(decoration)
     values |= dict(_directives(install.directives))
+    values |= _defaults(install.software_registry)
     yield from set_values(software, values, reason)
     yield from registry_changes(facts, software, install.software_registry, reason)
     record = rf"{control_set}\Enum\{path}"
@@ -110,6 +112,25 @@ def adapter_driver_changes(
     yield from registry_changes(
         facts, rf"{record}\Device Parameters", install.hardware_registry, reason
     )
+
+
+def _defaults(lines: Sequence[InfRegistryValue]) -> dict[str, RegistryValue]:
+    r"""Return the parameters that the INF describes, with their default values.
+
+    The class installer writes them where they are not optional, as an installed XP shows
+    (Microsoft, "Specifying Configuration Parameters for the Advanced Properties Page").
+    """
+    defaults: dict[str, RegistryValue] = {}
+    optional = set()
+    for line in lines:
+        parent, _, parameter = line.subkey.rpartition("\\")
+        if parent.casefold() != r"ndi\params" or line.value is None or line.name is None:
+            continue
+        if line.name.casefold() == "default":
+            defaults[parameter] = line.value
+        elif line.name.casefold() == "optional" and line.value.as_text() == "1":
+            optional.add(parameter.casefold())
+    return {name: value for name, value in defaults.items() if name.casefold() not in optional}
 
 
 def _directives(lines: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, RegistryValue]]:

@@ -57,6 +57,8 @@ _DEVICE_PROPERTY = r"Properties\{a111f1f4-5923-47c0-9a68-d0bafb577901}\0032"
 #: Its type there, DEVPROP_TYPE_STRING of devpropdef.h with the mark of a property.
 _PROPERTY_STRING = 0xFFFF0012
 _VISTA = (6, 0)
+#: Where Windows keeps a list of cards by number, with GUID and name.
+_NETWORK_CARDS = r"Microsoft\Windows NT\CurrentVersion\NetworkCards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def plan_network_identity(facts: GuestFacts, adapters: Sequence[NewAdapter]) -> 
         for control_set in facts.control_sets.bootable
         for change in _control_set(facts, control_set, adapters)
     ]
+    changes += _network_cards(facts, adapters)
     names = ", ".join(f'"{adapter.match.interface.name}"' for adapter in adapters)
     return PlanBlock(f"Network connections kept: {names}", tuple(changes))
 
@@ -181,6 +184,23 @@ def _names_of_device(
     if system.has_key(device):
         value = RegistryValue(_PROPERTY_STRING, RegistryValue.sz(path).data)
         yield SetValue(HiveName.SYSTEM, device, "", value, reason)
+
+
+def _network_cards(facts: GuestFacts, adapters: Sequence[NewAdapter]) -> Iterator[RegistryChange]:
+    """Yield the names of cards in SOFTWARE, where nothing installs the new ones."""
+    names = {
+        adapter.match.interface.guid.casefold(): adapter.driver.model.description
+        for adapter in adapters
+        if adapter.driver is not None
+    }
+    for number in facts.software.subkeys(_NETWORK_CARDS):
+        key = rf"{_NETWORK_CARDS}\{number}"
+        guid = facts.software.value(key, "ServiceName")
+        name = names.get(((guid.as_text() if guid else None) or "").casefold())
+        if name is not None:
+            reason = "the name of the card that the connection has now"
+            value = RegistryValue.sz(name)
+            yield SetValue(HiveName.SOFTWARE, key, "Description", value, reason)
 
 
 def _configuration(
