@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from fixtures.conversion_run import Case, Converted, offline_mig
 from fixtures.guests import BuildGuest, GuestKind, GuestSpec
 from fixtures.opened_guest import opened_guest
-from fixtures.result import hivexget
+from fixtures.result import hivexget, system_volume
 from offline_mig.cli import main
 from offline_mig.surgery.first_boot import SERVICE
 
 pytestmark = pytest.mark.conversion
 
 Convert = Callable[[Case], Converted]
-XP = GuestSpec(GuestKind.XP)
+XP, WINDOWS_10 = GuestSpec(GuestKind.XP), GuestSpec(GuestKind.WINDOWS_10)
 
 
 def inspect(disk: Path, *options: str) -> str:
@@ -78,3 +78,46 @@ def test_the_log_is_shown_when_windows_was_there(converted: Convert, tmp_path: P
     record = json.loads(inspect(disk, "--json"))["first_boot"]
     assert record["state"] == "over"
     assert record["steps"] == [{"id": "put-back", "state": "given up", "tries": 1, "code": 5}]
+
+
+def test_undone_by_the_report_it_is_as_it_was(
+    guest: BuildGuest, drivers_dir: Path, tmp_path: Path
+) -> None:
+    """Hives byte for byte, and no file of the conversion: runner, drivers, settings are out."""
+    built = guest(WINDOWS_10)
+    run = offline_mig(
+        "convert", built.vmx, "--drivers", drivers_dir, "--allow-unsigned", "-o", tmp_path / "out",
+        "--engine", "userspace", "--keep-vmware-tools", "--json",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    printed = json.loads(run.stdout)
+    disk = Path(printed["disks"][0])
+    run = offline_mig(
+        "undo", disk, "--journal", printed["report_file"], "--engine", "userspace", "--json"
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["left_alone"] == []
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    before = system_volume(built.base_image, "raw", old)
+    after = system_volume(disk, "qcow2", new)
+    for name in ("SYSTEM", "SOFTWARE", "DRIVERS"):
+        path = f"/Windows/System32/config/{name}"
+        assert after.cat(path) == before.cat(path)
+    for folder in ("/Windows", "/Windows/System32/drivers", "/Windows/INF"):
+        assert after.names(folder) == before.names(folder)
+
+
+def test_a_conversion_without_a_way_back_says_so(converted: Convert, tmp_path: Path) -> None:
+    """VMware Tools were deleted, and are in the source only."""
+    done = converted(Case(XP))
+    assert done.report["undo"] is None
+    assert any("--keep-vmware-tools" in note for note in done.report["notes"])
+    disk = tmp_path / "guest.qcow2"
+    shutil.copyfile(done.disk, disk)
+    run = offline_mig(
+        "undo", disk, "--journal", done.printed["report_file"], "--engine", "userspace"
+    )
+    assert run.returncode == 4
+    assert "cannot be undone" in run.stderr

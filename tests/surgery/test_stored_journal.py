@@ -300,7 +300,7 @@ def test_flipped_bytes_never_end_in_a_traceback(data: st.DataObject) -> None:
     ("text", "said"),
     [
         (b'{"schema": "offline-mig/journal/2"}', "version of offline-mig that wrote it"),
-        (b'{"schema": "offline-mig/report/1"}', "that the edit named"),
+        (b'{"schema": "offline-mig/report/1"}', "Convert the source once more"),
         (b"[" * 100_000, "that the edit named"),
         (b"null", "that the edit named"),
     ],

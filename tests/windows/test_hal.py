@@ -8,10 +8,19 @@ from pathlib import Path
 import pytest
 
 from fixtures import real_hives
-from fixtures.guest_spec import RealHives
+from fixtures.guest_spec import GuestKind, GuestSpec, RealHives
 from fixtures.hives import build_hive
+from fixtures.memory_volume import MemoryVolume
 from fixtures.target_machines import SERVER_2003, Sample, machine, target_disk
+from fixtures.windows_tree import system_volume
+from offline_mig.diagnosis.start_facts import StartedVolume, StartFacts
+from offline_mig.diagnosis.started_hal import started_hal
+from offline_mig.guest.partition_identity import PlacedPartition
+from offline_mig.guest.partition_table import Partition, PartitionTable, TableKind
+from offline_mig.machine import Firmware
+from offline_mig.surgery.facts import examine
 from offline_mig.targets.processors import Processors
+from offline_mig.windows.boot_ini import parse_boot_ini
 from offline_mig.windows.hal import HALS, Hal, hal_of_device, hal_of_file
 from offline_mig.windows.hive import Hive
 from offline_mig.windows.registry import RegistryValue
@@ -88,3 +97,26 @@ def test_one_processor_for_a_hal_that_knows_one(
     assert ("became one" in told) == (processors.count == 1)
     alone = replace(sample, machine=machine("old", vcpus=1)).plan()
     assert "became one" not in "\n".join(alone.notes)
+
+
+@pytest.mark.parametrize(
+    ("switches", "hal_id"),
+    [("/fastdetect", "acpiapic_up"), ("/fastdetect /HAL=halmacpi.dll", "acpiapic_mp"),
+     ("/HAL=own.dll", "acpiapic_up")],
+)  # fmt: skip
+def test_boot_ini_may_name_another(switches: str, hal_id: str, tmp_path: Path) -> None:
+    """The XP on the bench was set up as a uniprocessor PC."""
+    path = r"multi(0)disk(0)rdisk(0)partition(1)\WINDOWS"
+    text = f'[boot loader]\r\ndefault={path}\r\n[operating systems]\r\n{path}="XP" {switches}\r\n'
+    volume = MemoryVolume(system_volume(GuestSpec(GuestKind.XP)))
+    facts = examine(volume, "/WINDOWS", tmp_path)
+    place = PlacedPartition(0, Partition(1, 63 * 512, 2**20, "0x07"))
+    start = StartFacts(
+        Firmware.BIOS, 0, (PartitionTable(TableKind.MBR, (place.partition,)),), (2**21,), place,
+        "/WINDOWS", frozenset(), StartedVolume(place, boot_ini=parse_boot_ini(text.encode())),
+    )  # fmt: skip
+    found = started_hal(start, facts)
+    assert found is not None
+    assert found.id == hal_id
+    later = replace(facts, version=replace(facts.version, major=6))
+    assert started_hal(start, later) is None

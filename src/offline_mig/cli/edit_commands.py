@@ -17,7 +17,12 @@ IMAGE = click.argument("image", type=PATH)
 
 @click.command()
 @IMAGE
-@click.option("--journal", type=PATH, required=True, help="The journal that the edit wrote.")
+@click.option(
+    "--journal",
+    type=PATH,
+    required=True,
+    help="The journal that the edit wrote, or the report of a conversion.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be put back, and change nothing.")
 @ENGINE
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

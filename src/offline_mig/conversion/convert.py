@@ -25,6 +25,7 @@ from offline_mig.conversion.examination import (
     source_images,
     with_found_firmware,
 )
+from offline_mig.conversion.hive_history import edited_hives, hive_contents
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.progress import Progress, Stopwatch
 from offline_mig.conversion.proposal import Proposal, found_notes, propose
@@ -38,6 +39,7 @@ from offline_mig.conversion.source_guard import (
     without_times,
 )
 from offline_mig.conversion.space import ALLOWANCE, measured
+from offline_mig.conversion.way_back import find_way_back
 from offline_mig.conversion.workspace import (
     Workspace,
     absolute_output,
@@ -55,10 +57,12 @@ from offline_mig.machine import DiskFormat, Machine
 from offline_mig.surgery.changes import OpenGuest
 from offline_mig.surgery.facts import examine
 from offline_mig.surgery.operation import Journal, apply_plan, require_done, verify_plan
+from offline_mig.surgery.stored_journal import EditedHive
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.documents import TargetDocument, target_documents
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
 from offline_mig.targets.limits import target_limits
+from offline_mig.windows.hive import HiveName
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def _convert(
                 documents = target_documents(target, machine.name, options.targets)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
-                journal, verdict = _operate(
+                journal, hives, verdict = _operate(
                     disks,
                     layout,
                     volume,
@@ -223,6 +227,10 @@ def _convert(
                 )
             notes = (*found_notes(machine, volume, proposal), *_verdict_notes(verdict))
             engine_notes = disks.notes
+            way_back = find_way_back(
+                disks, volume, output / names[volume.disk], options.format, journal, hives
+            )
+            notes = (*notes, *way_back.notes)
         with watch.measure("copy"):
             progress.step("Copying the disks")
             copy.finish(progress.copied)
@@ -258,6 +266,7 @@ def _convert(
             wanted=proposal.wanted,
             pending=proposal.pending,
             journal=journal,
+            way_back=way_back,
             verdict=verdict,
             options=options,
             folder=output,
@@ -328,12 +337,15 @@ def _operate(
     proposal: Proposal,
     questions: tuple[BootQuestion, ...],
     moment: int | None,
-) -> tuple[Journal, Verdict]:
+) -> tuple[Journal, dict[HiveName, EditedHive], Verdict]:
     """Apply what is pending, read all of it back, and ask the boot model about the outcome.
 
-    What is wrong on the machine of one target is in the verdict for all.
+    The second result is what brings back the hives. What is wrong on the machine of one target is
+    in the verdict for all.
     """
     journal = Journal()
+    hive_files = proposal.facts.hive_files
+    old: dict[HiveName, bytes] = {}
     findings: dict[Finding, None] = {}
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as name:
         scratch = Path(name)
@@ -345,22 +357,24 @@ def _operate(
                 writable=True,
                 discard_session=proposal.pending.discards_session,
             ) as files:
+                old = hive_contents(files, hive_files, proposal.pending.hives)
                 # What was deleted is still in the source.
                 journal = apply_plan(
                     proposal.pending,
                     files,
-                    proposal.facts.hive_files,
+                    hive_files,
                     scratch,
                     moment,
                     keep_deleted=False,
                 )
         with joined_volumes(disks, layout, volume, writable=False) as files:
+            hives = edited_hives(files, hive_files, old)
             facts = examine(files, volume.root, scratch)
             require_done(proposal.wanted, OpenGuest(files, readable_hives(facts)))
             for question in questions:
                 found = examine_boot(disks, layout, volume, files, facts, question, scratch)
                 findings |= dict.fromkeys(found.findings)
-    return journal, judge(findings)
+    return journal, hives, judge(findings)
 
 
 def _verify_results(

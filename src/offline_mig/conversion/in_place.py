@@ -18,12 +18,12 @@ from offline_mig.conversion.examination import (
     locate_windows,
     readable_hives,
 )
+from offline_mig.conversion.hive_history import edited_hives, edited_image, hive_contents
 from offline_mig.conversion.journal_file import refuse_existing_journal
 from offline_mig.conversion.progress import Progress
 from offline_mig.errors import OutputRefusedError
 from offline_mig.guest.engine import Engine, GuestDisks
 from offline_mig.guest.joined_volumes import JoinedVolumes
-from offline_mig.guest.ntfs import serial_number
 from offline_mig.machine import DiskImage
 from offline_mig.sources.disk_image import ExaminedImage
 from offline_mig.surgery.changes import OpenGuest, WriteFile
@@ -34,14 +34,11 @@ from offline_mig.surgery.operation import apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan
 from offline_mig.surgery.record import diff_lines
 from offline_mig.surgery.stored_journal import (
-    EditedHive,
-    EditedImage,
     StoredJournal,
-    edited_hive,
     stored_entries,
 )
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
-from offline_mig.windows.hive import MAX_HIVE_SIZE, HiveName
+from offline_mig.windows.hive import HiveName
 
 
 @dataclass(frozen=True)
@@ -253,8 +250,6 @@ def _operate(
 ) -> StoredJournal:
     """Apply and verify what is pending, and return the journal of it."""
     hive_files = result.hive_files
-    old: dict[HiveName, bytes] = {}
-    hives: dict[HiveName, EditedHive] = {}
     with tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch:
         with joined_volumes(
             disks,
@@ -263,27 +258,16 @@ def _operate(
             writable=True,
             discard_session=result.pending.discards_session,
         ) as files:
-            for name in sorted(result.pending.hives):
-                old[name] = files.read(hive_files[name], limit=MAX_HIVE_SIZE)
+            old = hive_contents(files, hive_files, result.pending.hives)
             journal = apply_plan(result.pending, files, hive_files, Path(scratch))
         with joined_volumes(disks, layout, volume, writable=False) as files:
             verify_plan(result.wanted, files, hive_files, Path(scratch))
-            for name, content in old.items():
-                path = hive_files[name]
-                hives[name] = edited_hive(path, content, files.read(path, limit=MAX_HIVE_SIZE))
+            hives = edited_hives(files, hive_files, old)
     return StoredJournal(
         identity=edit.identity,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        image=EditedImage(
-            path=str(edit.image.path),
-            format=edit.image.format,
-            virtual_size=disks.size(volume.disk),
-            choice=volume.choice,
-            volume_start=volume.partition.start,
-            volume_size=volume.partition.size,
-            volume_serial=serial_number(disks.read(volume.disk, volume.partition.start, 512)),
-        ),
+        image=edited_image(disks, volume, edit.image.path, edit.image.format),
         hives=hives,
         entries=stored_entries(journal),
     )

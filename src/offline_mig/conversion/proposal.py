@@ -15,11 +15,11 @@ from offline_mig.conversion.network_plan import NetworkPlan, plan_network
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.tools_choice import plan_tools_removal
 from offline_mig.diagnosis import catalogue as kinds
-from offline_mig.diagnosis.boot_facts import NT6
 from offline_mig.diagnosis.start_examination import examine_start
 from offline_mig.diagnosis.start_facts import StartFacts
 from offline_mig.diagnosis.start_repair import needed_contents, plan_start_repair
 from offline_mig.diagnosis.start_rules import start_findings
+from offline_mig.diagnosis.started_hal import started_hal
 from offline_mig.drivers.media import DriverMedia
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.guest.joined_volumes import JoinedVolumes
@@ -35,7 +35,7 @@ from offline_mig.surgery.record import diff_lines
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.surgery.tools_removal import ToolsRemoval, without_superseded
 from offline_mig.targets.devices import VideoModel
-from offline_mig.windows.hal import Hal, hal_of_device, hal_of_file
+from offline_mig.windows.hal import Hal
 
 #: What the new machine asks of the start that the old one did not: its firmware remembers no
 #: Windows, and its BIOS may count other heads. What else is wrong was wrong before.
@@ -127,7 +127,7 @@ def propose(
         guest = OpenGuest(files, readable_hives(facts))
         pending = wanted.pending(guest)
         diff = tuple(diff_lines(pending, guest))
-        hal = _hal(start, facts)
+        hal = started_hal(start, facts)
         return Proposal(
             facts, drivers, agents, network, removals, first_start, hal, wanted, pending, diff
         )
@@ -154,16 +154,6 @@ def _start_blocks(
     findings = [f for f in start_findings(start, facts.version) if f.kind in _OF_THE_MOVE]
     contents = {name: files.read(name) for name in needed_contents(start, findings)}
     return plan_start_repair(start, facts.version, findings, contents)
-
-
-def _hal(start: StartFacts, facts: GuestFacts) -> Hal | None:
-    """Return the HAL that boot.ini names for the Windows that starts, else the one set up."""
-    if facts.version.nt >= NT6:
-        return None
-    ini = start.started.boot_ini if start.started else None
-    entry = ini.starting if ini else None
-    named = (entry.switch("hal") if entry else None) or ""
-    return hal_of_file(named) or hal_of_device(facts.system, facts.control_sets.default)
 
 
 def found_notes(machine: Machine, volume: SystemVolume, proposal: Proposal) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from offline_mig.conversion.report_form import (
 from offline_mig.conversion.source_guard import FileState
 from offline_mig.conversion.tools_choice import removals_record
 from offline_mig.conversion.verdict_record import verdict_record
+from offline_mig.conversion.way_back import WayBack, way_back_record
 from offline_mig.diagnosis.verdict import Verdict
 from offline_mig.drivers.package import DriverPackage
 from offline_mig.drivers.selection import Choice
@@ -75,6 +76,7 @@ class Report:
     wanted: Plan
     pending: Plan
     journal: Journal
+    way_back: WayBack
     verdict: Verdict
     options: ConvertOptions
     folder: Path
@@ -121,6 +123,7 @@ def report_record(report: Report) -> ReportForm:
         "plan": plan_record(report.pending),
         "wanted": plan_record(report.wanted),
         "journal": journal_record(report.journal),
+        "undo": way_back_record(report.way_back),
         "boot": verdict_record(report.verdict),
         "target": {
             "machine": plain(report.target),

@@ -11,6 +11,7 @@ from offline_mig.conversion.network_plan import ConnectionOutcome
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.source_guard import FileState
 from offline_mig.conversion.verdict_record import VerdictForm
+from offline_mig.conversion.way_back import WayBackForm
 from offline_mig.drivers.selection import Rejected
 from offline_mig.drivers.signer import Signing
 from offline_mig.machine import Machine
@@ -166,7 +167,8 @@ class ReportForm(TypedDict):
     """The report of a conversion.
 
     ``plan`` is what the guest was not already and was therefore done, ``wanted`` all of it,
-    ``journal`` what was there before. ``seconds`` are those that each step took. ``next`` are the
+    ``journal`` what was there before, and ``undo`` what it takes besides to undo it, null where
+    that is not possible. ``seconds`` are those that each step took. ``next`` are the
     commands that bring the machine up.
     """
 
@@ -186,6 +188,7 @@ class ReportForm(TypedDict):
     plan: list[BlockForm]
     wanted: list[BlockForm]
     journal: list[EntryForm]
+    undo: WayBackForm | None
     boot: VerdictForm
     target: TargetForm
     seconds: dict[str, float]

@@ -37,6 +37,7 @@ from offline_mig.surgery.changes import (
     WrittenFile,
 )
 from offline_mig.surgery.page_delta import PageDelta
+from offline_mig.surgery.report_journal import REPORT, journal_of_report
 from offline_mig.surgery.stored_journal import (
     SCHEMA,
     Digest,
@@ -73,6 +74,8 @@ class _DamagedError(Exception):
 def parse_journal(text: bytes, where: str) -> StoredJournal:
     """Return the journal in the content of its file; ``where`` names it in messages.
 
+    The report of a conversion has one as well.
+
     Raises SourceUnreadableError for what is no journal, or a damaged one, or of another version.
     """
     try:
@@ -83,6 +86,9 @@ def parse_journal(text: bytes, where: str) -> StoredJournal:
             "Give the file that the edit named when it was done.",
         ) from error
     schema = record.get("schema") if isinstance(record, dict) else None
+    if isinstance(schema, str) and schema.startswith(REPORT):
+        record = journal_of_report(record, where)
+        schema = SCHEMA
     if schema != SCHEMA:
         other = isinstance(schema, str) and schema.startswith("offline-mig/journal/")
         raise SourceUnreadableError(

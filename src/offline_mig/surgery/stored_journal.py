@@ -27,7 +27,7 @@ from offline_mig.surgery.changes import (
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.page_delta import PageDelta, difference, restored
 from offline_mig.surgery.record import entry_record
-from offline_mig.surgery.record_form import EditedHiveForm, JournalForm
+from offline_mig.surgery.record_form import EditedHiveForm, EditedImageForm, JournalForm
 from offline_mig.windows.hive import HiveName
 
 #: Changes when the file's form does.
@@ -125,31 +125,36 @@ def stored_entries(journal: Journal) -> tuple[StoredEntry, ...]:
 
 def journal_json(journal: StoredJournal) -> str:
     """Return a journal as the text of its file."""
-    image = journal.image
     record: JournalForm = {
         "schema": SCHEMA,
         "identity": journal.identity,
         "created": journal.created,
         "version": journal.version,
-        "image": {
-            "path": image.path,
-            "format": image.format.value,
-            "virtual_size": image.virtual_size,
-            "volume": {
-                "choice": image.choice,
-                "start": image.volume_start,
-                "size": image.volume_size,
-                "serial": image.volume_serial,
-            },
-        },
-        "hives": {name: _hive_record(hive) for name, hive in journal.hives.items()},
+        "image": image_record(journal.image),
+        "hives": {name: hive_record(hive) for name, hive in journal.hives.items()},
         "changes": [entry_record(entry.change, entry.before) for entry in journal.entries],
     }
     # Names in a guest may hold halves of surrogate pairs, which UTF-8 has no bytes for.
     return json.dumps(record, indent=1, ensure_ascii=True) + "\n"
 
 
-def _hive_record(hive: EditedHive) -> EditedHiveForm:
+def image_record(image: EditedImage) -> EditedImageForm:
+    """Return an image as plain data."""
+    return {
+        "path": image.path,
+        "format": image.format.value,
+        "virtual_size": image.virtual_size,
+        "volume": {
+            "choice": image.choice,
+            "start": image.volume_start,
+            "size": image.volume_size,
+            "serial": image.volume_serial,
+        },
+    }
+
+
+def hive_record(hive: EditedHive) -> EditedHiveForm:
+    """Return a hive as plain data."""
     return {
         "path": hive.path,
         "before": {"size": hive.before.size, "sha256": hive.before.sha256},
