@@ -128,12 +128,12 @@ def test_every_planned_change_is_in_the_image(converted: Convert, case: Case) ->
             there = done.volume.names(_real_case(done, parent)) if parent else set()
             assert name.lower() not in {present.lower() for present in there}
             continue
-        path = "/" + change["key"].replace("%", "%25").replace("/", "%2F").replace("\\", "/")
+        path = _listed(change["key"])
         if change["change"] == "set-value":
-            path += "/" + change["name"].replace("%", "%25").replace("/", "%2F")
+            path += _listed(change["name"])
             assert path.lower() in folded[change["hive"]], path
         elif change["change"] == "delete-value":
-            path += "/" + change["name"].replace("%", "%25").replace("/", "%2F")
+            path += _listed(change["name"])
             assert path.lower() not in folded[change["hive"]], path
         elif change["change"] == "delete-key":
             assert path.lower() not in folded[change["hive"]], path
@@ -141,6 +141,13 @@ def test_every_planned_change_is_in_the_image(converted: Convert, case: Case) ->
         if change["change"] == "write-file":
             content = done.volume.cat(_real_case(done, change["path"]))
             assert hashlib.sha256(content).hexdigest() == change["sha256"]
+
+
+def _listed(name: str) -> str:
+    """How reglookup writes a key or a value's name."""
+    for character in "%/,":
+        name = name.replace(character, f"%{ord(character):02X}")
+    return "/" + name.replace("\\", "/")
 
 
 def _real_case(done: Converted, path: str) -> str:
@@ -156,18 +163,18 @@ def test_the_rest_of_each_hive_is_unchanged(converted: Convert, case: Case, tmp_
     done = converted(case)
     original = system_volume(done.guest.disk, "vmdk", tmp_path)
     touched = {
-        (entry["hive"], "/" + entry["key"].lower().replace("\\", "/"))
+        (entry["hive"], _listed(entry["key"]).lower())
         for entry in done.report["journal"]
         if "hive" in entry
     }
     for name in hive_names(case.spec):
         before = reglookup(original.hive(config(case.spec, name)))
         after = reglookup(done.volume.hive(config(case.spec, name)))
-        keys = [key.replace("%", "%25") for hive, key in touched if hive == name]
+        keys = [key for hive, key in touched if hive == name]
         for path in before.keys() | after.keys():
             if before.get(path) == after.get(path):
                 continue
-            folded = path.lower().replace("%2f", "/")
+            folded = path.lower()
             related = any(folded.startswith(key) or key.startswith(f"{folded}/") for key in keys)
             assert related, f"{name}{path}: {before.get(path)} became {after.get(path)}"
 
