@@ -48,7 +48,6 @@ def observer() -> Iterator[Any]:
 @pytest.fixture
 def host(observer: Any) -> Iterator[LibvirtHost]:
     with libvirt_host(URI) as connected:
-        assert connected is not None
         yield connected
 
 
@@ -57,7 +56,7 @@ def names(observer: Any) -> set[str]:
 
 
 def define(host: LibvirtHost, target: TargetMachine) -> None:
-    with host.defined(target):
+    with host.defined(target, DISKS):
         pass
 
 
@@ -113,6 +112,8 @@ def test_names_and_uuids_that_are_taken_are_refused(host: LibvirtHost, observer:
         host.require_fit(replace(TARGET, uuid=SAMPLES["2022-bios"].plan().uuid), DISKS)
     with pytest.raises(OutputRefusedError, match="already"):
         host.require_fit(TARGET, [DISKS[0].with_name("other.qcow2")])
+    with pytest.raises(OutputRefusedError, match="already"), host.defined(TARGET, ()):
+        pass
     with pytest.raises(OutputRefusedError, match=f'"{TARGET.name}" at .* has the UUID'):
         host.require_fit(replace(TARGET, name="other"), DISKS)
 
@@ -125,7 +126,7 @@ def test_earlier_domain_of_the_same_disks_is_replaced_or_put_back(
     before = observer.lookupByName(TARGET.name).XMLDesc()
     again = replace(TARGET, memory=3072, uuid=uuid)
     host.require_fit(again, DISKS)
-    with pytest.raises(OnTheWayError), host.defined(again):
+    with pytest.raises(OnTheWayError), host.defined(again, DISKS):
         assert observer.lookupByName(TARGET.name).maxMemory() == 3072 * 1024
         raise OnTheWayError
     assert observer.lookupByName(TARGET.name).XMLDesc() == before
@@ -168,7 +169,6 @@ def test_no_libvirt_at_the_uri() -> None:
 def test_host_that_cannot_run_the_machine_says_so(libvirtd: SessionLibvirtd) -> None:
     """A real libvirtd: with KVM it takes the machine, without it must not."""
     with libvirt_host(libvirtd.uri) as host:
-        assert host is not None
         if "<domain type='kvm'>" in libvirtd.virsh("capabilities"):
             host.require_fit(SAMPLES["10-bios"].plan(), ())
             define(host, SAMPLES["10-bios"].plan())

@@ -10,7 +10,12 @@ from fixtures.qemu_oracle import QemuDriver
 from fixtures.target_machines import SAMPLES
 from offline_mig.targets.devices import Graphics, VideoModel
 from offline_mig.targets.hardware import TargetMachine
-from offline_mig.targets.host_capabilities import HostCapabilities, lacks, read_capabilities
+from offline_mig.targets.host_capabilities import (
+    HostCapabilities,
+    doubts,
+    lacks,
+    read_capabilities,
+)
 from offline_mig.targets.video import plan_video
 
 #: The one that names a processor, which no emulation can stand for.
@@ -43,6 +48,10 @@ def test_a_real_host_lacks_what_libvirt_would_refuse(name: str, qemu_driver: Qem
         pytest.skip("a QEMU without SPICE")
     expected = "Its processor cannot stand for Skylake-Server-noTSX-IBRS."
     assert sentences(target, host) == (expected if name == NAMED_PROCESSOR else "")
+    # Emulated, QEMU has spinlocks alone of them.
+    (told,) = doubts(target, host) if target.enlightenments else ("",)
+    assert ("vpindex" in told) == bool(target.enlightenments)
+    assert "spinlocks" not in told
 
 
 @pytest.mark.parametrize(
@@ -71,8 +80,17 @@ def test_firmware_that_a_host_lacks_is_told() -> None:
     assert sentences(SAMPLES["10-bios"].plan(), capabilities()) == ""
 
 
+def test_host_with_all_enlightenments_is_not_doubted() -> None:
+    every = listed("hyperv", "features", *SECURE.enlightenments, "reset")
+    host = read_capabilities(
+        f"<domainCapabilities><features>{every}</features></domainCapabilities>"
+    )
+    assert doubts(SECURE, host) == ()
+
+
 def test_nothing_is_held_against_a_libvirt_that_does_not_say() -> None:
-    assert lacks(SECURE, read_capabilities("<domainCapabilities/>")) == ()
+    host = read_capabilities("<domainCapabilities/>")
+    assert lacks(SECURE, host) == doubts(SECURE, host) == ()
 
 
 def test_what_was_chosen_instead_is_not_missed() -> None:

@@ -15,7 +15,7 @@ from offline_mig.conversion.agent_choice import (
 from offline_mig.conversion.boot_examination import examine_boot
 from offline_mig.conversion.boot_question import BootQuestion, questions_of_targets
 from offline_mig.conversion.bulk_copy import BulkCopy, CopyAfterwards, CopyJob
-from offline_mig.conversion.definition import libvirt_host
+from offline_mig.conversion.definition import defined, fit_notes, require_libvirt
 from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
     joined_volumes,
@@ -127,9 +127,7 @@ def rehearse_machine(
     target = _plan_target(machine, volume, proposal, files, options)
     documents = target_documents(target, machine.name, options.targets)
     notes = (*notes, *_target_notes(target, options))
-    with libvirt_host(options.define) as host:
-        if host is not None:
-            notes += host.require_fit(target, _replaced(files, options))
+    notes += fit_notes(options.define, target, _replaced(files, options))
     return Rehearsal(machine, layout, volume, proposal, target, documents, notes)
 
 
@@ -167,12 +165,11 @@ def _convert(
             [*files, *(p for p in (*options.drivers, *options.agents) if p.is_file())],
             overwrite=options.overwrite,
         )
+        require_libvirt(options.define)
         began = datetime.now(UTC)
         before = record_state(files, checksum=options.hashes)
 
     with ExitStack() as opened:
-        # Before anything that takes long: without libvirt there is no use in going on.
-        host = opened.enter_context(libvirt_host(options.define))
         workspace = opened.enter_context(open_workspace(output, machine.name))
         with watch.measure("prepare"):
             progress.step("Preparing the overlays")
@@ -212,8 +209,7 @@ def _convert(
                 ]
                 target = _plan_target(machine, volume, proposal, placed, options)
                 target_notes = _target_notes(target, options)
-                if host is not None:
-                    target_notes += host.require_fit(target, _replaced(placed, options))
+                target_notes += fit_notes(options.define, target, _replaced(placed, options))
                 documents = target_documents(target, machine.name, options.targets)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
@@ -244,11 +240,12 @@ def _convert(
             require_unchanged(before, checksum=options.hashes)
         for document in documents:
             workspace.write(document.name, document.text, executable=document.executable)
-        definition = None
-        if host is not None:
-            progress.step(f"Defining the domain at {host.uri}")
-            # What fails from here on takes it back.
-            definition = opened.enter_context(host.defined(target))
+        if options.define is not None:
+            progress.step(f"Defining the domain at {options.define}")
+        # What fails from here on takes it back.
+        definition = opened.enter_context(
+            defined(options.define, target, _replaced(placed, options))
+        )
         # The report comes last: whoever waits for it finds everything else in place.
         statement = (of_results.provenance,) if options.provenance else ()
         written_down = (document.name for document in documents)

@@ -21,7 +21,12 @@ from offline_mig.errors import (
 )
 from offline_mig.targets.devices import AttachmentKind
 from offline_mig.targets.hardware import TargetMachine
-from offline_mig.targets.host_capabilities import lacks, read_capabilities
+from offline_mig.targets.host_capabilities import (
+    HostCapabilities,
+    doubts,
+    lacks,
+    read_capabilities,
+)
 from offline_mig.targets.libvirt import domain_xml
 
 _WITHOUT = "Or leave --define out, and define the machine later with 'virsh define'."
@@ -35,15 +40,44 @@ class Definition:
     name: str
 
 
-@contextmanager
-def libvirt_host(uri: str | None) -> Iterator[LibvirtHost | None]:
-    """Connect to libvirt for the time of a ``with`` block; None where no URI is given.
+# A conversion takes long enough for a connection that waits to be cut: each step has its own.
 
-    Raises HostNotReadyError when the binding is missing or the connection fails.
-    """
+
+def require_libvirt(uri: str | None) -> None:
+    """Require that libvirt can be reached, where a URI is given. Raises HostNotReadyError."""
+    if uri is not None:
+        with libvirt_host(uri):
+            pass
+
+
+def fit_notes(
+    uri: str | None, target: TargetMachine, replaced: Collection[Path]
+) -> tuple[str, ...]:
+    """Return what to know of defining a machine, see LibvirtHost; nothing where no URI is given."""
+    if uri is None:
+        return ()
+    with libvirt_host(uri) as host:
+        return host.require_fit(target, replaced)
+
+
+@contextmanager
+def defined(
+    uri: str | None, target: TargetMachine, replaced: Collection[Path]
+) -> Iterator[Definition | None]:
+    """Define a machine for as long as the ``with`` block succeeds, where a URI is given."""
     if uri is None:
         yield None
         return
+    with libvirt_host(uri) as host, host.defined(target, replaced) as definition:
+        yield definition
+
+
+@contextmanager
+def libvirt_host(uri: str) -> Iterator[LibvirtHost]:
+    """Connect to libvirt for the time of a ``with`` block.
+
+    Raises HostNotReadyError when the binding is missing or the connection fails.
+    """
     try:
         import libvirt
     except ImportError as error:
@@ -83,8 +117,9 @@ class LibvirtHost:
         for a name or UUID that is taken.
         """
         self._require_free(target, replaced)
-        self._require_capable(target)
-        notes = [*self._missing_networks(target)]
+        host = self._capabilities(target)
+        self._require_capable(target, host)
+        notes = [*doubts(target, host), *self._missing_networks(target)]
         remote = urlsplit(self.uri).hostname
         if remote:
             notes.append(
@@ -94,12 +129,15 @@ class LibvirtHost:
         return tuple(notes)
 
     @contextmanager
-    def defined(self, target: TargetMachine) -> Iterator[Definition]:
+    def defined(
+        self, target: TargetMachine, replaced: Collection[Path] = ()
+    ) -> Iterator[Definition]:
         """Define a machine, and take that back when the ``with`` block fails.
 
         An earlier domain that it replaces is put back then. Raises ToolFailedError when libvirt
-        refuses it.
+        refuses it, and OutputRefusedError as ``require_fit`` does: much may have happened since.
         """
+        self._require_free(target, replaced)
         earlier = self._look_up(self._connection.lookupByName, target.name)
         before = None
         if earlier is not None:
@@ -197,19 +235,22 @@ class LibvirtHost:
         sources = root.findall("devices/disk[@device='disk']/source")
         return {source.get("file", "") for source in sources}
 
-    def _require_capable(self, target: TargetMachine) -> None:
+    def _capabilities(self, target: TargetMachine) -> HostCapabilities:
         try:
             text = self._connection.getDomainCapabilities(
                 None, "x86_64", str(target.machine_type), "kvm"
             )
         except self._libvirt.libvirtError as error:
             if error.get_error_code() == self._libvirt.VIR_ERR_NO_SUPPORT:
-                return
+                return HostCapabilities()
             raise HostNotReadyError(
                 f"The host at {self.uri} cannot run the machine: {error}.",
                 f"Choose a host with KVM and QEMU for x86_64. {_WITHOUT}",
             ) from error
-        found = lacks(target, read_capabilities(text))
+        return read_capabilities(text)
+
+    def _require_capable(self, target: TargetMachine, host: HostCapabilities) -> None:
+        found = lacks(target, host)
         if found:
             sentences = " ".join(lack.found for lack in found)
             remedies = " ".join(lack.remedy for lack in found)

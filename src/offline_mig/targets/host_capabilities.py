@@ -36,6 +36,7 @@ class HostCapabilities:
     video: frozenset[str] | None = None
     tpm: frozenset[str] | None = None
     processors: frozenset[str] | None = None
+    enlightenments: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def read_capabilities(text: str) -> HostCapabilities:
         video=_values(root, "devices/video", "modelType"),
         tpm=_values(root, "devices/tpm", "backendModel"),
         processors=frozenset(model.text or "" for model in models) or None,
+        enlightenments=_values(root, "features/hyperv", "features") or None,
     )
 
 
@@ -88,6 +90,20 @@ def lacks(target: TargetMachine, host: HostCapabilities) -> tuple[Lack, ...]:
             )
         )
     return tuple(found)
+
+
+def doubts(target: TargetMachine, host: HostCapabilities) -> tuple[str, ...]:
+    """Return sentences on what a host may lack: libvirt's list depends on what its QEMU tells."""
+    if host.enlightenments is None:
+        return ()
+    missing = [name for name in target.enlightenments if name not in host.enlightenments]
+    if not missing:
+        return ()
+    sentence = (
+        "The host's libvirt does not list these Hyper-V enlightenments, which Linux 4.20 and later "
+        f"have: {', '.join(missing)}. The machine may not start there with them."
+    )
+    return (sentence,)
 
 
 def _values(root: Element, path: str, name: str) -> frozenset[str] | None:
