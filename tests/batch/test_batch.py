@@ -21,7 +21,7 @@ from fixtures.interruption import descendants, require_nothing_runs
 from fixtures.many_guests import BROKEN, add_broken_guests, add_sound_guests
 from fixtures.published_schemas import require_valid
 from fixtures.result import tree_state
-from offline_mig.batch.journal import read_batch
+from offline_mig.batch.journal import journal_path, read_batch
 from offline_mig.batch.record import BatchRecord, GuestState
 
 pytestmark = pytest.mark.conversion
@@ -195,6 +195,16 @@ def test_a_process_that_dies_is_tried_once_more(
     assert "once more, after: The process at work on it ended by signal 9." in errors
     require_whole(output, {"xp-00", "xp-01", "xp-02"})
     assert sorted(guest.attempts for guest in left(output).guests) == [1, 1, 2]
+    # Results whose guests nobody wrote down are known by what they say of themselves.
+    before = published(output)
+    journal = journal_path(output)
+    journal.write_text(journal.read_text().splitlines(keepends=True)[0])
+    (output / "xp-01.report.json").unlink()
+    run = offline_mig(*command(folder, drivers_dir, output, "--resume"))
+    assert run.returncode == 13, run.stderr
+    assert "already holds xp-01.qcow2" in run.stderr + run.stdout
+    after = published(output)
+    assert after == {name: state for name, state in before.items() if "xp-01" not in name}
 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> None:

@@ -145,12 +145,13 @@ def test_interrupted_twice_the_workers_give_up_as_well(
 def test_what_keeps_a_cluster_from_working_is_said(
     drivers_dir: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    empty = tmp_path / "exports"
-    empty.mkdir()
-    run = offline_mig(*command(empty, drivers_dir, tmp_path / "out", scheduler))
+    exports = tmp_path / "exports"
+    exports.mkdir()
+    (exports / "disk.vmdk").write_bytes(b"KDMV")
+    run = offline_mig(*command(exports, drivers_dir, tmp_path / "out", scheduler))
     assert run.returncode == 3
     assert "has no workers" in run.stderr
-    run = offline_mig(*command(empty, drivers_dir, tmp_path / "out", "tcp://127.0.0.1:1"))
+    run = offline_mig(*command(exports, drivers_dir, tmp_path / "out", "tcp://127.0.0.1:1"))
     assert run.returncode == 3
     assert "does not answer" in run.stderr
     assert "Traceback" not in run.stderr

@@ -11,7 +11,8 @@ from offline_mig.batch.discovery import Discovery, FoundMachine, find_machines, 
 from offline_mig.batch.fingerprint import media_fingerprint, work_fingerprint
 from offline_mig.batch.plan_file import BatchPlan, PlannedGuest, read_plan
 from offline_mig.conversion.engines import EngineChoice
-from offline_mig.errors import OfflineMigError
+from offline_mig.errors import OfflineMigError, SourceUnreadableError
+from offline_mig.sources.file_access import shown
 
 #: Nobody waits at a batch for an appliance that would have to be emulated.
 _DEFAULTS: Mapping[str, Any] = {"engine": EngineChoice.AUTO.value}
@@ -50,12 +51,19 @@ class Scope:
 def plan_at(place: Path, output: Path | None) -> Scope:
     """Return the plan in a file that ends in .toml, or of all machines in and below a folder.
 
-    What lies in ``output`` is no source. Raises PlanFileError, SourceUnreadableError.
+    What lies in ``output`` is no source. Raises PlanFileError, and SourceUnreadableError where
+    there is no machine.
     """
     if place.suffix.lower() == ".toml":
         plan = read_plan(place)
         return Scope(plan, tuple({guest.source.parent for guest in plan.guests}))
     found = find_machines(place, () if output is None else (output,))
+    if not found.machines:
+        raise SourceUnreadableError(
+            f"No machine was found in {shown(place)} or the folders in it: no VMX, OVF or OVA file "
+            "and no disk image.",
+            "Give the folder with the machines, or a plan file (TOML).",
+        )
     return Scope(plan_of(found), (place,), found, found.unread)
 
 

@@ -29,14 +29,13 @@ from offline_mig.batch.orders import (
     worth_repeating,
 )
 from offline_mig.batch.plan_guests import GuestWork
-from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
+from offline_mig.batch.record import GuestRecord, GuestState
+from offline_mig.batch.resuming import resumed
 from offline_mig.conversion.workspace import absolute_output, output_refused
 from offline_mig.errors import OutputRefusedError
 
 #: Seconds between two redrawings while nothing happens.
 _PACE = 0.25
-#: What may be met another time with nothing changed here: the host, its programs, full disks.
-_PASSING = {None, 1, 3, 8, 9, 10}
 
 
 class Watcher(Protocol):
@@ -111,7 +110,12 @@ def run_batch(
     """
     output = absolute_output(output)
     with open_journal(output) as journal:
-        records = _records(guests, journal.before, resume=resume, output=output)
+        if journal.before is not None and not resume:
+            raise OutputRefusedError(
+                f"{output} has a batch of {len(journal.before.guests)} guests already.",
+                "Give --resume to go on with it, or choose another folder with -o.",
+            )
+        records = resumed(guests, journal.before)
         try:
             if journal.before is None:
                 journal.begin()
@@ -122,31 +126,6 @@ def run_batch(
         run = _Run(guests, output, crew, watcher, memory, journal, board)
         run.to_its_end()
     return BatchEnd(board, interrupted=board.finishing)
-
-
-def _records(
-    guests: Sequence[GuestWork], before: BatchRecord | None, *, resume: bool, output: Path
-) -> list[GuestRecord]:
-    """Return what is known of the guests of a plan, by the journal, and which wait."""
-    if before is not None and not resume:
-        raise OutputRefusedError(
-            f"{output} has a batch of {len(before.guests)} guests already.",
-            "Give --resume to go on with it, or choose another folder with -o.",
-        )
-    known = {record.name: record for record in before.guests} if before else {}
-    return [_resumed(guest, known.get(guest.name)) for guest in guests]
-
-
-def _resumed(guest: GuestWork, known: GuestRecord | None) -> GuestRecord:
-    new = GuestRecord(guest.name, guest.source, size=guest.size, fingerprint=guest.fingerprint)
-    if known is None or known.source != guest.source:
-        return new
-    if known.state is GuestState.CONVERTED:
-        return known
-    refused = known.state is GuestState.FAILED and known.exit_code not in _PASSING
-    if refused and known.fingerprint == guest.fingerprint:
-        return known
-    return replace(new, log=known.log)
 
 
 class _Run:
@@ -262,7 +241,9 @@ class _Run:
                 notes=tuple(found["notes"]),
             )
             spent = sum(found["seconds"].values())
-            self._memory.converted(found["engine"], found["written"], spent)
+            # A reproducible report tells of no times.
+            if spent > 0:
+                self._memory.converted(found["engine"], found["written"], spent)
         elif worth_repeating(result, record.attempts) and not self._board.finishing:
             now = replace(now, state=GuestState.WAITING)
         self._note(now)

@@ -1,0 +1,35 @@
+"""What is left to do of a batch, by its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from offline_mig.batch.plan_guests import GuestWork
+from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
+
+#: What may be met another time with nothing changed here: the host, its programs, full disks. See
+#: errors.py; None is a process that died.
+_PASSING = {None, 1, 3, 8, 9, 10}
+
+
+def resumed(guests: Sequence[GuestWork], before: BatchRecord | None) -> list[GuestRecord]:
+    """Return what is known of the guests of a plan; those that wait are to be converted.
+
+    A guest that is converted stays so, whatever has become of its source or options. One that was
+    refused for what it is, is tried again once that has changed.
+    """
+    known = {record.name: record for record in before.guests} if before else {}
+    return [_resumed(guest, known.get(guest.name)) for guest in guests]
+
+
+def _resumed(guest: GuestWork, known: GuestRecord | None) -> GuestRecord:
+    new = GuestRecord(guest.name, guest.source, size=guest.size, fingerprint=guest.fingerprint)
+    if known is None or known.source != guest.source:
+        return new
+    if known.state is GuestState.CONVERTED:
+        return known
+    refused = known.state is GuestState.FAILED and known.exit_code not in _PASSING
+    if refused and known.fingerprint == guest.fingerprint:
+        return known
+    return replace(new, log=known.log)
