@@ -265,7 +265,7 @@ def _notes(
                 f'The settings of "{interface.name}" ({interface.settings.summary}) are set '
                 f"again when Windows first starts, as {connection.reason}: till then its card "
                 "asks DHCP. What is bound to the connection besides, such as a firewall profile, "
-                "is as of a new one."
+                "is as of a new one, and the old card stays as a hidden device."
             )
             if not can_be_named(interface.name):
                 yield f'Name the connection "{interface.name}" again: its name is beyond a script.'
