@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,24 +74,38 @@ class ClusterCrew:
 
     @property
     def size(self) -> int:
-        """How many guests are worked on at once; workers may come and go."""
+        """How many guests are worked on at once; workers may come and go.
+
+        Raises HostNotReadyError when the scheduler is lost.
+        """
+        self._require_scheduler()
         if self._looked is None or time.monotonic() - self._looked > _PACE:
             self._looked = time.monotonic()
             self._threads = sum(self._client.nthreads().values())
         return min(self._most or self._threads, max(1, self._threads))
 
     def submit(self, order: Order, tell: Tell) -> Future[Result]:
-        """Begin work on a guest."""
+        """Begin work on a guest. Raises HostNotReadyError when the scheduler is lost."""
+        self._require_scheduler()
         self._tells[order.name] = tell
         return self._executor.submit(_carry_out_there, order.text(), self._batch)
 
     def abandon(self) -> None:
-        """Have all guests given up, on every worker."""
-        self._client.run(_abandon_there, self._batch, on_error="ignore")
+        """Have all guests given up, on every worker that can still be reached."""
+        with suppress(OSError, RuntimeError):
+            self._client.run(_abandon_there, self._batch, on_error="ignore")
 
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
         progressed = Progressed(**event[1][_PROGRESSED])
         self._tells[progressed.name](progressed)
+
+    def _require_scheduler(self) -> None:
+        if self._client.status != "running":
+            raise HostNotReadyError(
+                "The scheduler of the cluster was lost.",
+                "Guests at work are finished by their workers. Start the scheduler again and go on "
+                "with --resume.",
+            )
 
     def _resources(self) -> dict[str, Any]:
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()

@@ -272,7 +272,9 @@ _STATES = {
 
 def _result(future: Future[Result]) -> Result:
     if future.cancelled():
-        return Result(End.ABANDONED, "It was abandoned; nothing was left half done.", "", None)
+        # Nobody here does that: it is how Dask says that the scheduler does not answer any more.
+        message = "The worker that has it was lost from sight, and may finish it."
+        return Result(End.ABANDONED, message, "", None)
     error = future.exception()
     if error is not None:
         # A worker of a cluster that died, and others after it on the same guest.

@@ -21,7 +21,7 @@ from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import Readiness
 from offline_mig.batch.preflight_run import estimate, preflight_engine, run_preflight
 from offline_mig.batch.run import run_batch
-from offline_mig.cli.batch_screen import choose_watcher
+from offline_mig.cli.batch_screen import watching
 from offline_mig.cli.convert_options import by_name, convert_options
 from offline_mig.cli.failure import INTERRUPTED
 from offline_mig.cli.parameters import JSON, PATH
@@ -138,12 +138,12 @@ def batch(
             crew: Crew = opened.enter_context(local_crew(size))
         else:
             crew = opened.enter_context(cluster_crew(scheduler, jobs, output))
-        watcher = choose_watcher(quiet=quiet, as_json=as_json)
+        watcher = opened.enter_context(watching(quiet=quiet, as_json=as_json))
         end = run_batch(guests, output, crew, watcher, memory, resume=resume)
-    code = 0
-    if end.left:
-        code = INTERRUPTED if end.interrupted else GuestsLeftError.exit_code
-    watcher.ended(end, code)
+        code = 0
+        if end.left:
+            code = INTERRUPTED if end.interrupted else GuestsLeftError.exit_code
+        watcher.ended(end, code)
     sys.exit(code)
 
 

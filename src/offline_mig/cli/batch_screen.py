@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import click
@@ -36,13 +38,20 @@ class BatchScreen(Watcher, Protocol):
         """The batch is over, and the command ends with ``code``."""
 
 
-def choose_watcher(*, quiet: bool, as_json: bool) -> BatchScreen:
-    """Return who watches a batch: a program, nobody, a terminal, or whatever reads plain lines."""
+@contextmanager
+def watching(*, quiet: bool, as_json: bool) -> Iterator[BatchScreen]:
+    """Give who watches a batch: a program, nobody, a terminal, or whatever reads plain lines."""
     if as_json:
-        return EventStream()
-    if not quiet and sys.stderr.isatty():
-        return LiveTable()
-    return PlainLines(quiet=quiet)
+        yield EventStream()
+    elif not quiet and sys.stderr.isatty():
+        table = LiveTable()
+        try:
+            yield table
+        finally:
+            # What ends the batch early must not find the terminal as a table needs it.
+            table.close()
+    else:
+        yield PlainLines(quiet=quiet)
 
 
 class EventStream:
@@ -149,8 +158,12 @@ class LiveTable:
 
     def ended(self, end: BatchEnd, code: int) -> None:
         """The batch is over."""
-        self._live.stop()
+        self.close()
         show_end(end)
+
+    def close(self) -> None:
+        """Take the table off the screen."""
+        self._live.stop()
 
 
 def _table(board: Board) -> Group:
