@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.conversion_run import offline_mig
 from fixtures.guests import GuestKind, build_guest
-from fixtures.session_libvirtd import SessionLibvirtd
+from fixtures.session_libvirtd import SessionLibvirtd, session_libvirtd
 from fixtures.target_machines import LAN, SAMPLES, machine
 from offline_mig.conversion.convert import convert, rehearse
 from offline_mig.conversion.definition import LibvirtHost, libvirt_host
@@ -156,6 +156,16 @@ def test_refusal_of_libvirt_is_told(host: LibvirtHost, observer: Any) -> None:
     ):
         pass
     assert names(observer) == set()
+
+
+def test_connection_that_is_cut_is_told() -> None:
+    with (
+        session_libvirtd() as daemon,
+        pytest.raises(ToolFailedError, match=r"libvirt at qemu\+unix.* failed"),
+        libvirt_host(daemon.uri) as host,
+    ):
+        daemon.stop()
+        host.require_fit(TARGET, ())
 
 
 def test_no_libvirt_at_the_uri() -> None:

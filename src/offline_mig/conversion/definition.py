@@ -6,8 +6,9 @@ works. It comes from the distribution, made for the libvirt that is there.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def defined(
 def libvirt_host(uri: str) -> Iterator[LibvirtHost]:
     """Connect to libvirt for the time of a ``with`` block.
 
-    Raises HostNotReadyError when the binding is missing or the connection fails.
+    Raises HostNotReadyError when the binding is missing or there is no connection, ToolFailedError
+    when libvirt fails later.
     """
     try:
         import libvirt
@@ -97,8 +99,14 @@ def libvirt_host(uri: str) -> Iterator[LibvirtHost]:
         ) from error
     try:
         yield LibvirtHost(uri, libvirt, connection)
+    except libvirt.libvirtError as error:
+        raise ToolFailedError(
+            f"libvirt at {uri} failed: {error}.", f"See its log. {_WITHOUT}"
+        ) from error
     finally:
-        connection.close()
+        # One that broke cannot be closed either.
+        with suppress(libvirt.libvirtError):
+            connection.close()
 
 
 class LibvirtHost:
@@ -170,7 +178,7 @@ class LibvirtHost:
             why = cause.message if isinstance(cause, OfflineMigError) else "The run was ended."
             raise ToolFailedError(
                 f'{why} The domain "{domain.name()}" could not be taken back either: {error}.',
-                f"Undefine it with 'virsh -c {self.uri} undefine'.",
+                f"Undefine it: {shlex.join(['virsh', '-c', self.uri, 'undefine', domain.name()])}",
             ) from cause
 
     def _undefine(self, domain: Any) -> None:
@@ -193,12 +201,7 @@ class LibvirtHost:
             )
             if error.get_error_code() in absent:
                 return None
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> ToolFailedError:
-        return ToolFailedError(
-            f"libvirt at {self.uri} failed: {error}.", f"See its log. {_WITHOUT}"
-        )
+            raise
 
     def _require_free(self, target: TargetMachine, replaced: Collection[Path]) -> None:
         found = self._look_up(self._connection.lookupByName, target.name)
