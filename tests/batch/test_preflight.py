@@ -122,7 +122,7 @@ def test_two_thousand_machines_from_recorded_facts(tmp_path: Path, cache: Path) 
     tracemalloc.start()
     began = time.process_time()
     scope = plan_at(exports, None)
-    guests = guests_of(scope.plan, {"engine": preflight_engine().value}, scope.found)
+    guests = guests_of(scope, {"engine": preflight_engine().value})
     assert len({guest.name for guest in guests}) == count
     with open_memory() as memory:
         for number, guest in enumerate(guests):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from offline_mig.batch.discovery import FoundMachine
-from offline_mig.batch.plan_guests import GuestWork
+from offline_mig.batch.plan_guests import GuestWork, guests_of, plan_at
 from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
 from offline_mig.batch.resuming import resumed
 from offline_mig.cli import main
@@ -58,6 +58,37 @@ def test_what_came_to_no_end_is_done_again(state: GuestState) -> None:
 def test_a_name_that_now_stands_for_another_machine_is_a_new_guest() -> None:
     done = replace(KNOWN, source=Path("/exports/other.vmx"), state=GuestState.CONVERTED)
     assert left(done).state is GuestState.WAITING
+
+
+def test_a_converted_guest_keeps_its_name_when_others_of_that_name_are_added(
+    tmp_path: Path,
+) -> None:
+    for folder in ("b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "box.vmx").write_text('displayName = "box"\n')
+    first = {guest.source: guest for guest in guests_of(plan_at(tmp_path, None), {})}
+    assert [guest.name for guest in first.values()] == ["box", "box-2"]
+    done = GuestRecord("box-2", tmp_path / "c/box.vmx", GuestState.CONVERTED)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "box.vmx").write_text('displayName = "box"\n')
+    guests = guests_of(plan_at(tmp_path, None), {}, BatchRecord(tmp_path, "1", (done,)))
+    names = {guest.source.parent.name: guest.name for guest in guests}
+    assert names == {"a": "box", "b": "box-2-2", "c": "box-2"}
+
+
+def test_a_name_in_a_plan_is_not_given_to_another(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.vmx").write_text('displayName = "box"\n')
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'version = 1\n[[guest]]\nsource = "one.vmx"\n'
+        '[[guest]]\nsource = "two.vmx"\nname = "Box"\ntrim = false\n'
+    )
+    guests = guests_of(plan_at(plan, None), {"trim": True, "checksum": True})
+    assert [guest.name for guest in guests] == ["box-2", "Box"]
+    # What a guest says of itself goes before the command line.
+    assert [guest.given["trim"] for guest in guests] == [True, False]
+    assert [guest.given["checksum"] for guest in guests] == [True, True]
 
 
 @pytest.mark.parametrize("command", ["batch", "preflight"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from offline_mig.batch.crew import local_crew
-from offline_mig.batch.host_limits import host_limits
+from offline_mig.batch.host_limits import fitting_jobs
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.plan_file import BatchPlan
 from offline_mig.batch.plan_guests import Scope, guests_of
@@ -24,8 +24,8 @@ def described_plan(
     What is wrong with these may be mended before the plan is carried out, or they are skipped.
     """
     engine = preflight_engine()
-    guests = guests_of(scope.plan, {"engine": engine.value, **given}, scope.found)
-    size = jobs or host_limits(scope.places, [engine]).jobs
+    guests = guests_of(scope, {"engine": engine.value, **given})
+    size = jobs or fitting_jobs(scope.places, guests)
     with open_memory() as memory, local_crew(size) as crew:
         rows = run_preflight(guests, output or Path(), crew, memory, lambda _: None)
     remarks = {row.source: _remark(row) for row in rows}

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from offline_mig.batch.plan_guests import GuestWork
 from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.named_options import named_engine
 from offline_mig.guest.userspace_engine import UserspaceEngine
 
 #: Peaks of one conversion, docs/performance.md, "Figures": 50 MiB by the userspace engine, 654 MiB
@@ -32,6 +34,11 @@ class HostLimits:
     def jobs(self) -> int:
         """How many guests are converted at once where the user does not say."""
         return max(1, min(self.processors, self.memory, self.disks or self.processors))
+
+
+def fitting_jobs(places: Iterable[Path], guests: Iterable[GuestWork]) -> int:
+    """Return how many of some guests to work on at once, between the folders ``places``."""
+    return host_limits(places, [named_engine(guest.given) for guest in guests]).jobs
 
 
 def host_limits(places: Iterable[Path], choices: Iterable[EngineChoice]) -> HostLimits:

@@ -10,6 +10,7 @@ from typing import Any
 from offline_mig.batch.discovery import Discovery, FoundMachine, find_machines, unique_names
 from offline_mig.batch.fingerprint import media_fingerprint, work_fingerprint
 from offline_mig.batch.plan_file import BatchPlan, PlannedGuest, read_plan
+from offline_mig.batch.record import BatchRecord, GuestState
 from offline_mig.conversion.engines import EngineChoice
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.sources.file_access import shown
@@ -74,20 +75,28 @@ def plan_of(found: Discovery) -> BatchPlan:
 
 
 def guests_of(
-    plan: BatchPlan, given: Mapping[str, Any], found: Discovery | None = None
+    scope: Scope, given: Mapping[str, Any], before: BatchRecord | None = None
 ) -> tuple[GuestWork, ...]:
-    """Return the guests of a plan that are not to be skipped; ``given`` is the command line.
+    """Return the guests of a scope that are not to be skipped; ``given`` is the command line.
 
-    Every one gets a name that no other has: results lie in one folder. A source that cannot be
-    looked at stays in, to fail with a reason. ``found`` are machines that are known already.
+    Every one gets a name that no other has: results lie in one folder. Those that are converted by
+    the batch ``before`` keep theirs, whatever has been added since. A source that cannot be looked
+    at stays in, to fail with a reason.
     """
-    known = {machine.source: machine for machine in found.machines} if found else {}
+    plan = scope.plan
+    known = {machine.source: machine for machine in scope.found.machines} if scope.found else {}
     planned = [guest for guest in plan.guests if not guest.skip]
     machines = [known.get(guest.source) or _machine(guest) for guest in planned]
-    named = [replace(m, name=g.name or m.name) for g, m in zip(planned, machines, strict=True)]
-    # A name that somebody chose is not given to another before.
+    kept = _converted(before)
+    named = [
+        replace(machine, name=kept.get(machine.source) or guest.name or machine.name)
+        for guest, machine in zip(planned, machines, strict=True)
+    ]
+    # Nor is a name that somebody chose given to another before.
     chosen = {guest.source for guest in planned if guest.name}
-    names = unique_names(sorted(named, key=lambda machine: machine.source not in chosen))
+    names = unique_names(
+        sorted(named, key=lambda one: (one.source not in kept, one.source not in chosen))
+    )
     media: dict[tuple[str, ...], str] = {}
     work = []
     for guest, machine in zip(planned, machines, strict=True):
@@ -102,6 +111,11 @@ def guests_of(
             )
         )
     return tuple(work)
+
+
+def _converted(before: BatchRecord | None) -> dict[Path, str]:
+    guests = before.guests if before else ()
+    return {guest.source: guest.name for guest in guests if guest.state is GuestState.CONVERTED}
 
 
 def _machine(guest: PlannedGuest) -> FoundMachine:

@@ -14,8 +14,9 @@ from click.core import ParameterSource
 from offline_mig.batch.cluster import cluster_crew
 from offline_mig.batch.crew import Crew, local_crew
 from offline_mig.batch.described_plan import described_plan
-from offline_mig.batch.host_limits import host_limits
+from offline_mig.batch.host_limits import fitting_jobs
 from offline_mig.batch.host_memory import open_memory
+from offline_mig.batch.journal import read_batch
 from offline_mig.batch.plan_file import absolute, write_plan
 from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import Readiness
@@ -61,14 +62,10 @@ def preflight(
     scope = plan_at(place, output)
     chosen = _chosen(given)
     quick = {"engine": preflight_engine().value, **chosen}
-    guests = guests_of(scope.plan, quick, scope.found)
+    guests = guests_of(scope, quick)
     output = output or scope.plan.output
     places = [*scope.places, *filter(None, [output])]
-    jobs = (
-        jobs
-        or scope.plan.jobs
-        or host_limits(places, [named_engine(guest.given) for guest in guests]).jobs
-    )
+    jobs = jobs or scope.plan.jobs or fitting_jobs(places, guests)
     with open_memory() as memory, local_crew(jobs) as crew:
         screen.begun(len(guests))
         rows = run_preflight(guests, output or Path(), crew, memory, screen.seen)
@@ -125,16 +122,11 @@ def batch(
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    guests = guests_of(scope.plan, chosen, scope.found)
+    guests = guests_of(scope, chosen, read_batch(output) if resume else None)
     with ExitStack() as opened:
         memory = opened.enter_context(open_memory())
         if scheduler is None:
-            size = (
-                jobs
-                or host_limits(
-                    [*scope.places, output], [named_engine(guest.given) for guest in guests]
-                ).jobs
-            )
+            size = jobs or fitting_jobs([*scope.places, output], guests)
             crew: Crew = opened.enter_context(local_crew(size))
         else:
             crew = opened.enter_context(cluster_crew(scheduler, jobs, output))
