@@ -254,6 +254,15 @@ def test_who_has_no_restart_at_a_stop_gets_no_step_for_it(tmp_path: Path) -> Non
     assert len(plan) == 0
 
 
+def test_what_is_no_number_is_left(tmp_path: Path) -> None:
+    files = system_volume(XP)
+    with edited(files, HiveName.SYSTEM, tmp_path) as hive:
+        hive.set_value(CRASH, "AutoReboot", RegistryValue.sz("yes"))
+    boot, plan = Bench(XP, tmp_path, files).planned()
+    assert boot.steps == ()
+    assert len(plan) == 0
+
+
 # --- read back later ---------------------------------------------------------------------------
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fixtures.agents import AMD64, qemu_files, qemu_wxs, write_msi
+from fixtures.edited_hives import edited
 from fixtures.guest_spec import GuestKind, GuestSpec
 from fixtures.memory_volume import MemoryVolume
 from fixtures.windows_tree import system_volume
 from fixtures.wine import Wine, windows_path
+from offline_mig.agents.source import open_agent_source
+from offline_mig.surgery.agent_installation import installation_step
 from offline_mig.surgery.changes import SetValue, WriteFile
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.first_boot import (
@@ -22,8 +28,13 @@ from offline_mig.surgery.first_boot import (
     plan_first_boot,
 )
 from offline_mig.surgery.first_boot_log import StepRecord, StepState, read_first_boot
+from offline_mig.surgery.first_boot_settings import plan_first_boot_settings
+from offline_mig.windows import crash_control, san_policy
+from offline_mig.windows.hive import HiveName
+from offline_mig.windows.registry import RegistryValue
 
-KEY = rf"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\{SERVICE}"
+CONTROL_SET = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet"
+KEY = rf"{CONTROL_SET}\Services\{SERVICE}"
 PLACE = r"C:\windows\offline-mig\first-boot.cmd"
 WORKS = FirstBootStep("works", "work", ("exit /b 0",))
 FAILS = FirstBootStep("fails", "fail", ("echo it fails", "exit /b 7"))
@@ -85,6 +96,18 @@ class Guest:
         """Whether Windows starts the service; Wine keeps the key of a deleted one for a while."""
         told = self.wine.output("wine", "reg", "query", KEY, "/v", "Start")
         return "0x2" in told
+
+    def set_number(self, key: str, name: str, number: int) -> None:
+        """Set a DWORD below the current control set."""
+        where, data = rf"{CONTROL_SET}\{key}", str(number)
+        kind = ("/t", "REG_DWORD", "/d", data, "/f")
+        self.wine.run("wine", "reg", "add", where, "/v", name, *kind)
+
+    def number(self, key: str, name: str) -> int | None:
+        """Return a DWORD below the current control set, None when there is none."""
+        told = self.wine.output("wine", "reg", "query", rf"{CONTROL_SET}\{key}", "/v", name)
+        found = re.search(r"REG_DWORD\s+0x([0-9a-f]+)", told)
+        return int(found[1], 16) if found else None
 
     @property
     def removed(self) -> bool:
@@ -242,4 +265,50 @@ def test_the_service_need_not_wait(guest: Guest) -> None:
             break
         time.sleep(0.1)
     assert guest.steps == (StepRecord("slow", StepState.DONE, 1, None),)
+    assert guest.removed
+
+
+# --- the steps that come with a conversion -------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", [None, 2])
+def test_settings_are_put_back_by_reg(policy: int | None, guest: Guest, tmp_path: Path) -> None:
+    """What the plan set meanwhile becomes what it was, by Wine's own reg.exe."""
+    files = system_volume(GuestSpec(GuestKind.WINDOWS_7))
+    with edited(files, HiveName.SYSTEM, tmp_path) as hive:
+        hive.create_key(rf"ControlSet001\{san_policy.KEY}")
+        if policy is not None:
+            value = RegistryValue.dword(policy)
+            hive.set_value(rf"ControlSet001\{san_policy.KEY}", san_policy.VALUE, value)
+    settings = plan_first_boot_settings(examine(MemoryVolume(files), "/Windows", tmp_path), 2)
+    assert settings.step is not None
+    guest.set_number(crash_control.KEY, crash_control.AUTO_REBOOT, 0)
+    guest.set_number(san_policy.KEY, san_policy.VALUE, 1)
+    guest.put([settings.step])
+    guest.start()
+    assert guest.steps == (StepRecord("put-back", StepState.DONE, 1, None),)
+    assert guest.number(crash_control.KEY, crash_control.AUTO_REBOOT) == 1
+    assert guest.number(san_policy.KEY, san_policy.VALUE) == policy
+
+
+def test_an_agent_is_installed_by_windows_installer(
+    guest: Guest, facts: GuestFacts, tmp_path: Path
+) -> None:
+    """By Wine's own: afterwards it knows the product, and a damaged package is given up."""
+    path = write_msi(tmp_path / "qemu-ga-x86_64.msi", qemu_wxs(), qemu_files(AMD64), AMD64)
+    (agent,) = open_agent_source(path).agents
+    step = installation_step(facts, agent)
+    assert step is not None
+    broken = replace(step, id="broken", files=(StepFile("broken.msi", b"no package", "made"),))
+    broken = replace(
+        broken, commands=tuple(c.replace(path.name, "broken.msi") for c in step.commands)
+    )
+    guest.put([replace(broken, tries=1), step])
+    guest.start()
+    assert [(found.id, found.state) for found in guest.steps] == [
+        ("broken", StepState.GIVEN_UP),
+        ("qemu-agent", StepState.DONE),
+    ]
+    installed = guest.wine.windows.parent / "Program Files" / "Qemu-ga" / "qemu-ga.exe"
+    assert installed.read_bytes() == qemu_files(AMD64)["qemu-ga.exe"]
     assert guest.removed

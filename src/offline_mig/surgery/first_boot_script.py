@@ -101,6 +101,8 @@ if not exist "%1.%RUN%.try%TRY%" goto uncounted
 >>"%LOG%" echo {mark} step %1 try %TRY% of %2
 "%SystemRoot%\\System32\\cmd.exe" /d /c ""%HERE%\\%1.cmd"" >>"%LOG%" 2>&1 <nul
 set CODE=%errorlevel%
+rem What it said may end without the end of a line.
+>>"%LOG%" echo.
 if "%CODE%"=="0" goto done
 >>"%LOG%" echo {mark} step %1 failed %CODE%
 if "%TRY%"=="%2" goto given_up

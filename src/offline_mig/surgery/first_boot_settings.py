@@ -68,6 +68,8 @@ def plan_first_boot_settings(facts: GuestFacts, disks: int) -> FirstBootSettings
             continue
         if before is None and setting is _AUTO_REBOOT:
             continue  # Windows makes the value; where it is gone somebody wanted it so.
+        if before is not None and before.as_int() is None:
+            continue  # No number, which Windows does not heed and nobody could put back.
         for control_set in facts.control_sets.bootable:
             changes += _set(control_set, setting, before)
         commands += _put_back(setting, before)
@@ -123,6 +125,7 @@ def _put_back(setting: _Setting, before: RegistryValue | None) -> Sequence[str]:
     reg = r'"%SystemRoot%\System32\reg.exe"'
     key = rf'"HKLM\SYSTEM\CurrentControlSet\{setting.key}"'
     number = before.as_int() if before else None
-    if number is None:
-        return (f"{reg} delete {key} /v {setting.name} /f || exit /b 1",)
-    return (f"{reg} add {key} /v {setting.name} /t REG_DWORD /d {number} /f || exit /b 1",)
+    put = f"delete {key} /v {setting.name}"
+    if number is not None:
+        put = f"add {key} /v {setting.name} /t REG_DWORD /d {number}"
+    return (f"{reg} {put} /f", "if errorlevel 1 exit /b 1")
