@@ -36,8 +36,6 @@ from offline_mig.windows.registry import RegistryValue
 
 #: Libraries that a Winsock protocol of somebody else may be layered over.
 _WINSOCK_LIBRARIES = frozenset({"vsocklib.dll"})
-
-
 _NT6 = (6, 0)
 
 
@@ -55,6 +53,21 @@ class ToolsRemoval:
     disabled: tuple[str, ...]
     kept: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What goes and what stays: ``leaving`` of ``devices``, ``removed`` of the files.
+
+    ``gone`` and ``planned`` are the keys that others delete, and the values that they set.
+    """
+
+    fates: ServiceFates
+    removed: RemovedFiles
+    devices: Sequence[ToolsDevice]
+    leaving: Sequence[ToolsDevice]
+    gone: Collection[str]
+    planned: Mapping[tuple[str, str], RegistryValue]
 
 
 def plan_removal(
@@ -87,7 +100,8 @@ def plan_removal(
     layered = layered_winsock(facts, removed)
     if layered:
         removed = replace(removed, names=removed.names - _WINSOCK_LIBRARIES)
-    changes = tuple(_changes(facts, found, fates, removed, devices, leaving, gone, planned))
+    decided = _Decided(fates, removed, devices, leaving, gone, planned)
+    changes = tuple(_changes(facts, found, decided))
     return ToolsRemoval(
         name=found.tools.name,
         version=next((p.version for p in found.products if p.version), ""),
@@ -99,34 +113,26 @@ def plan_removal(
     )
 
 
-def _changes(
-    facts: GuestFacts,
-    found: FoundTools,
-    fates: ServiceFates,
-    removed: RemovedFiles,
-    devices: Sequence[ToolsDevice],
-    leaving: Sequence[ToolsDevice],
-    gone: Collection[str],
-    planned: Mapping[tuple[str, str], RegistryValue],
-) -> Iterator[Change]:
-    tools = found.tools.name
+def _changes(facts: GuestFacts, found: FoundTools, decided: _Decided) -> Iterator[Change]:
+    tools, fates, leaving = found.tools.name, decided.fates, decided.leaving
     ending = fates.deleted | fates.disabled | found.missing
-    going = {*gone, *(device.key.lower() for device in leaving)}
-    yield from filter_changes(facts, ending, going, planned, tools)
+    going = {*decided.gone, *(device.key.lower() for device in leaving)}
+    yield from filter_changes(facts, ending, going, decided.planned, tools)
     yield from service_changes(facts, fates, tools)
     if not found.tools.thoroughly:
         return
     yield from device_changes(facts, leaving, fates.deleted | found.missing, tools)
-    yield from system_changes(facts, found.tools, ending, removed)
-    used = _used_infs(facts, [device for device in devices if device not in leaving])
+    yield from system_changes(facts, found.tools, ending, decided.removed)
+    used = _used_infs(facts, [device for device in decided.devices if device not in leaving])
     used |= {f"{name}.inf" for name in fates.kept}
     packages = [p for p in found.packages if used.isdisjoint((p.oem_inf, p.inf_name))]
     yield from package_changes(facts, packages)
-    yield from software_changes(facts, found, removed)
+    yield from software_changes(facts, found, decided.removed)
+    names = decided.removed.names
     files = [
         *found.folders,
-        *(file for file in found.files if file.path.rpartition("/")[2].lower() in removed.names),
-        *(file for name, file in found.driver_files.items() if name in removed.names),
+        *(file for file in found.files if file.path.rpartition("/")[2].lower() in names),
+        *(file for name, file in found.driver_files.items() if name in names),
         *(file for package in packages for file in package.files),
     ]
     for file in dict.fromkeys(files):

@@ -44,7 +44,7 @@ def software_changes(
         for key, values in facts.software.walk(branch) if packed else ():
             own = [name for name in values if name.upper() in packed]
             reason = f"a part of {found.tools.name}"
-            if own and len(own) == len(values):
+            if own and values.keys() - own <= {installed_products.PERMANENT}:
                 yield DeleteKey(HiveName.SOFTWARE, key, reason)
                 continue
             # Another program has it as well.

@@ -23,6 +23,8 @@ UNINSTALL = (
 _MACHINE = rf"{_CURRENT_VERSION}\Installer\UserData\S-1-5-18"
 _PRODUCTS = rf"{_MACHINE}\Products"
 COMPONENTS = rf"{_MACHINE}\Components"
+#: What a component that an installer never takes away again has beside its products.
+PERMANENT = "0" * 32
 #: Keys whose values are the products that can be upgraded to one another.
 UPGRADE_CODES = (
     r"Classes\Installer\UpgradeCodes",
