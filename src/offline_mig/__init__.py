@@ -6,6 +6,13 @@ when it is first asked for, since most programs need few of them.
 
 TYPE_CHECKING = False  # typing itself takes long to load
 if TYPE_CHECKING:
+    from offline_mig.api.batches import NoOutputError as NoOutputError
+    from offline_mig.api.batches import Preflight as Preflight
+    from offline_mig.api.batches import PreflightWatcher as PreflightWatcher
+    from offline_mig.api.batches import convert_many as convert_many
+    from offline_mig.api.batches import preflight as preflight
+    from offline_mig.api.batches import preflight_record as preflight_record
+    from offline_mig.api.batches import write_plan as write_plan
     from offline_mig.api.converting import conversion_record as conversion_record
     from offline_mig.api.converting import convert as convert
     from offline_mig.api.converting import convert_cached as convert_cached
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
     from offline_mig.api.schemas import schema as schema
     from offline_mig.api.schemas import schema_names as schema_names
     from offline_mig.api.summaries import summarise as summarise
+    from offline_mig.batch.run import BatchEnd as BatchEnd
+    from offline_mig.batch.run import Watcher as Watcher
     from offline_mig.conversion.boot_question import BootQuestion as BootQuestion
     from offline_mig.conversion.cached import Reused as Reused
     from offline_mig.conversion.convert import Conversion as Conversion
@@ -79,9 +88,12 @@ _PLACES = {
     "api.diagnosing": "diagnose diagnosis_record repair repair_record",
     "api.editing": "recover recovery_record undo undo_record",
     "api.driver_sources": "driver_list_record driver_match_record list_drivers match_drivers",
+    "api.batches": "NoOutputError Preflight PreflightWatcher convert_many preflight "
+    "preflight_record write_plan",
     "api.media": "make_disc make_floppy medium_record",
     "api.summaries": "summarise",
     "api.schemas": "schema schema_names",
+    "batch.run": "BatchEnd Watcher",
     "conversion.boot_question": "BootQuestion",
     "conversion.cached": "Reused",
     "conversion.convert": "Conversion Rehearsal",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import offline_mig
 from fixtures.conversion_run import Case, Converted, require_engine
 from fixtures.guests import GuestKind, GuestSpec, Variant
 from fixtures.opened_guest import opened_guest
@@ -85,6 +86,30 @@ def test_drivers(drivers_iso: Path) -> None:
         "drivers", "match", drivers_iso, "--windows", "w10-19045-amd64", "--allow-unsigned"
     )
     require_valid("drivers-match", matched)
+
+
+def test_many_guests(
+    converted: Callable[[Case], Converted],
+    drivers_iso: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Preflight, and a batch by the interface that the command calls, with nobody watching."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = converted(Case(GuestSpec(GuestKind.XP))).guest.folder
+    looked = run("preflight", folder, "--drivers", drivers_iso, "-o", tmp_path / "out")
+    require_valid("preflight", looked)
+    assert len(looked["machines"]) == 1
+    options = {"drivers": [str(drivers_iso)], "engine": "userspace"}
+    found = offline_mig.preflight(folder, tmp_path / "out", options=options, jobs=1)
+    assert [row.name for row in found.rows] == [row["name"] for row in looked["machines"]]
+    require_valid("preflight", offline_mig.preflight_record(found))
+    with pytest.raises(offline_mig.NoOutputError):
+        offline_mig.convert_many(folder, options=options)
+    end = offline_mig.convert_many(folder, tmp_path / "out", options=options, jobs=1)
+    assert end.left == 0
+    (record,) = end.guests
+    require_valid("report", json.loads((tmp_path / "out" / str(record.report)).read_text()))
 
 
 def test_media(drivers_iso: Path, tmp_path: Path) -> None:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from offline_mig.batch.cluster import cluster_crew
-from offline_mig.batch.crew import Crew, local_crew
-from offline_mig.batch.described_plan import described_plan
-from offline_mig.batch.host_limits import fitting_jobs
-from offline_mig.batch.host_memory import open_memory
-from offline_mig.batch.journal import read_batch
-from offline_mig.batch.plan_file import absolute, write_plan
-from offline_mig.batch.plan_guests import guests_of, plan_at
-from offline_mig.batch.preflight import Readiness
-from offline_mig.batch.preflight_run import estimate, preflight_engine, run_preflight
-from offline_mig.batch.run import run_batch
+from offline_mig.api import batches
 from offline_mig.cli.batch_screen import watching
 from offline_mig.cli.convert_options import by_name, convert_options
 from offline_mig.cli.failure import INTERRUPTED
+from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import JSON, PATH
 from offline_mig.cli.preflight_screen import PreflightScreen
-from offline_mig.conversion.named_options import named_engine
 from offline_mig.errors import GuestsLeftError
 
 JOBS = click.option(
@@ -59,19 +48,12 @@ def preflight(
     with 13 when a machine cannot be converted.
     """
     screen = PreflightScreen(as_json=as_json, notes=notes)
-    scope = plan_at(place, output)
-    chosen = _chosen(given)
-    quick = {"engine": preflight_engine().value, **chosen}
-    guests = guests_of(scope, quick)
-    output = output or scope.plan.output
-    places = [*scope.places, *filter(None, [output])]
-    jobs = jobs or scope.plan.jobs or fitting_jobs(places, guests)
-    with open_memory() as memory, local_crew(jobs) as crew:
-        screen.begun(len(guests))
-        rows = run_preflight(guests, output or Path(), crew, memory, screen.seen)
-        found = estimate(rows, memory, named_engine({"engine": "auto", **chosen}), jobs, output)
-    screen.show(rows, found, scope.unread)
-    if any(row.readiness is Readiness.BLOCKED for row in rows):
+    found = batches.preflight(place, output, options=_chosen(given), jobs=jobs, watcher=screen)
+    if as_json:
+        print_json(batches.preflight_record(found))
+    else:
+        screen.show(found.rows, found.estimate, found.unread)
+    if found.blocked:
         sys.exit(GuestsLeftError.exit_code)
 
 
@@ -111,27 +93,24 @@ def batch(
     guest options of its own. One guest that fails does not stop the others. Ends with 0 when all
     guests are converted, with 13 when some are not.
     """
-    scope = plan_at(place, output)
     chosen = _chosen(given)
-    output = output or scope.plan.output
-    jobs = jobs or scope.plan.jobs
     if plan_file is not None:
-        plan = described_plan(scope, chosen, output, jobs)
-        write_plan(plan, plan_file)
-        click.echo(f"{len(plan.guests)} machines are in {plan_file}.", err=True)
+        machines = batches.write_plan(place, plan_file, output, options=chosen, jobs=jobs)
+        click.echo(f"{machines} machines are in {plan_file}.", err=True)
         return
-    if output is None:
-        raise click.UsageError("Missing option '-o' / '--output'.")
-    guests = guests_of(scope, chosen, read_batch(output) if resume else None)
-    with ExitStack() as opened:
-        memory = opened.enter_context(open_memory())
-        if scheduler is None:
-            size = jobs or fitting_jobs([*scope.places, output], guests)
-            crew: Crew = opened.enter_context(local_crew(size))
-        else:
-            crew = opened.enter_context(cluster_crew(scheduler, jobs, output))
-        watcher = opened.enter_context(watching(quiet=quiet, as_json=as_json))
-        end = run_batch(guests, output, crew, watcher, memory, resume=resume)
+    with watching(quiet=quiet, as_json=as_json) as watcher:
+        try:
+            end = batches.convert_many(
+                place,
+                output,
+                options=chosen,
+                jobs=jobs,
+                resume=resume,
+                scheduler=scheduler,
+                watcher=watcher,
+            )
+        except batches.NoOutputError as error:
+            raise click.UsageError("Missing option '-o' / '--output'.") from error
         code = 0
         if end.left:
             code = INTERRUPTED if end.interrupted else GuestsLeftError.exit_code
@@ -147,4 +126,4 @@ def _chosen(given: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in given.items()
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    return absolute(by_name(said), Path.cwd())
+    return by_name(said)

@@ -9,9 +9,7 @@ from pathlib import Path
 import click
 
 from offline_mig.batch.preflight import PreflightRow, Readiness
-from offline_mig.batch.preflight_record import preflight_record
 from offline_mig.batch.preflight_run import Estimate
-from offline_mig.cli.json_output import print_json
 from offline_mig.cli.screen import size
 from offline_mig.sources.file_access import shown
 
@@ -23,7 +21,6 @@ class PreflightScreen:
     """A counter on a terminal while machines are looked at, then all rows."""
 
     def __init__(self, *, as_json: bool, notes: bool) -> None:
-        self._as_json = as_json
         self._notes = notes
         self._counts = not as_json and sys.stderr.isatty()
         self._all = 0
@@ -33,7 +30,7 @@ class PreflightScreen:
         """So many machines were found."""
         self._all = machines
 
-    def seen(self, _row: PreflightRow) -> None:
+    def seen(self, row: PreflightRow) -> None:
         """A machine was looked at."""
         self._seen += 1
         if self._counts:
@@ -43,9 +40,6 @@ class PreflightScreen:
         self, rows: Sequence[PreflightRow], estimate: Estimate, unread: Sequence[Path]
     ) -> None:
         """Print everything."""
-        if self._as_json:
-            print_json(preflight_record(rows, unread, estimate))
-            return
         if self._counts and self._seen:
             click.echo(err=True)
         if rows:
