@@ -143,6 +143,14 @@ def test_names_that_lead_elsewhere_are_not_followed(tmp_path: Path) -> None:
     assert found(tmp_path / "in") == {"evil.vmx": ("evil.vmx",)}
 
 
+def test_what_is_no_disk_though_it_ends_like_one(tmp_path: Path) -> None:
+    image(tmp_path / "a.vmdk")
+    (tmp_path / "a-ctk.vmdk").write_bytes(b"tracking")
+    # Data of a guest that happen to look like a name in a descriptor.
+    (tmp_path / "b.vmdk").write_bytes(b'RW 1 FLAT "a.vmdk" 0\n' + bytes(_MIB))
+    assert found(tmp_path) == {"a.vmdk": ("a.vmdk",), "b.vmdk": ("b.vmdk",)}
+
+
 def test_places_that_are_left_out(tmp_path: Path) -> None:
     for name in (".hidden/a.qcow2", "out/b.qcow2", "in/c.qcow2", "in/.d.qcow2"):
         image(tmp_path / name)

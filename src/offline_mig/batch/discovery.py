@@ -10,7 +10,6 @@ machine of its own.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,13 @@ from offline_mig.sources.options import SourceOptions
 from offline_mig.sources.ovf import MAX_OVF, parse_ovf
 from offline_mig.sources.ovf_hardware import read_hardware as read_ovf_hardware
 from offline_mig.sources.ovf_package import open_package
+from offline_mig.sources.vmdk import (
+    SECTOR,
+    SPARSE_MAGIC,
+    is_descriptor,
+    parse_descriptor,
+    parse_sparse_header,
+)
 from offline_mig.sources.vmx import MAX_VMX, parse_vmx
 from offline_mig.sources.vmx_disk_files import base_name
 from offline_mig.sources.vmx_hardware import read_hardware
@@ -40,7 +46,8 @@ _OVA = {".ova"}
 _DOMAIN = {".xml"}
 _RAW = {".raw", ".img", ".dd"}
 _IMAGES = {".vmdk", ".qcow2", ".vdi", ".vhd", ".vhdx"} | _RAW
-_NAMED = re.compile(rb'"([^"\r\n\0]{1,1024})"')
+#: What VMware notes changed blocks in (changed block tracking); no disk, whatever its ending.
+_TRACKING = "-ctk.vmdk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,13 @@ class _Folder:
     def having(self, suffixes: set[str]) -> list[Path]:
         """Return the regular files with one of the endings."""
         paths = (self.path / name for name in self.names)
-        return [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+        return [
+            path
+            for path in paths
+            if path.suffix.lower() in suffixes
+            and not path.name.lower().endswith(_TRACKING)
+            and path.is_file()
+        ]
 
     def files(self, names: Iterable[str]) -> list[Path]:
         """Return those of the named files that are there, by their name alone."""
@@ -220,6 +233,7 @@ def _of_domain(path: Path) -> tuple[str | None, list[str]]:
 
 
 def _image_names(path: Path) -> list[str]:
+    """Return what an image is made of or based on, as it names it."""
     if path.suffix.lower() not in {".vmdk", ".qcow2"}:
         return []
     try:
@@ -228,9 +242,20 @@ def _image_names(path: Path) -> list[str]:
         if head.startswith(QCOW2_MAGIC):
             header = parse_qcow2_header(head, shown(path))
             return [name for name in (header.backing_file, header.data_file) if name]
+        descriptor = parse_descriptor(_vmdk_text(path, head), shown(path))
     except OfflineMigError:
         return []
-    return [os.fsdecode(match[1]) for match in _NAMED.finditer(head)]
+    names = [extent.name for extent in descriptor.extents]
+    return [name for name in (*names, descriptor.parent_hint) if name]
+
+
+def _vmdk_text(path: Path, head: bytes) -> bytes:
+    """Return the descriptor in the head of a VMDK, b"" where there is none."""
+    if head.startswith(SPARSE_MAGIC):
+        header = parse_sparse_header(head[:SECTOR], shown(path))
+        begin = header.descriptor_offset * SECTOR
+        return head[begin : begin + header.descriptor_size * SECTOR]
+    return head if is_descriptor(head) else b""
 
 
 def _is_small(path: Path) -> bool:

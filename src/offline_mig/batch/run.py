@@ -245,7 +245,7 @@ class _Run:
             if spent > 0:
                 self._memory.converted(found["engine"], found["written"], spent)
         elif worth_repeating(result, record.attempts) and not self._board.finishing:
-            now = replace(now, state=GuestState.WAITING)
+            now = replace(now, state=GuestState.WAITING, ended=None)
         self._note(now)
 
     def _note(self, record: GuestRecord) -> None:
