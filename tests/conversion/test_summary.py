@@ -21,6 +21,7 @@ from fixtures.published_schemas import require_valid
 from offline_mig.batch.journal import open_journal
 from offline_mig.batch.record import GuestRecord, GuestState
 from offline_mig.cli import main
+from offline_mig.summary import page as page_writer
 from offline_mig.summary.guest_result import State
 from offline_mig.summary.report_reader import read_result
 
@@ -135,6 +136,19 @@ def test_the_page_has_facts_changes_and_commands(
     assert replaced
     assert page.text.count("replaced: ") >= len(replaced)
     assert f"(was {replaced[0]['before']['value']['shown']})" in page.text
+
+
+def test_a_page_about_very_many_guests_leaves_details_to_the_reports(
+    reports: dict[GuestKind, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for report in reports.values():
+        put(tmp_path, report)
+    monkeypatch.setattr(page_writer, "_DETAILED", 1)
+    assert report_on(tmp_path).exit_code == 0
+    text = Tags((tmp_path / "summary.html").read_text()).text
+    assert "added: " not in text
+    first = reports[GuestKind.XP]["plan"][0]
+    assert f"{first['title']}: {len(first['changes'])} change" in text
 
 
 def test_a_batch_tells_of_guests_that_came_to_nothing(

@@ -33,6 +33,11 @@ class ChangedBlock:
     title: str
     lines: tuple[DiffLine, ...]
 
+    @property
+    def change_count(self) -> int:
+        """The number of lines that say what was changed."""
+        return sum(line.sign != " " for line in self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class ShownFinding:
@@ -94,4 +99,4 @@ class GuestResult:
     @property
     def change_count(self) -> int:
         """The number of lines that say what was changed."""
-        return sum(line.sign != " " for block in self.changes for line in block.lines)
+        return sum(block.change_count for block in self.changes)

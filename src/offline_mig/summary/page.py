@@ -12,6 +12,9 @@ from offline_mig.summary.sizes import size_text, time_text
 from offline_mig.summary.tables import counts
 
 _TEMPLATE = "summary.html.j2"
+#: Guests whose changes a page still shows one by one: a browser should not have to hold more than
+#: some ten megabytes of them.
+_DETAILED = 200
 #: What a guest's heading says of the boot model's verdict.
 _OUTCOMES = {"boots": "should boot", "stops": "would stop", "unknown": "cannot be told"}
 #: What a diff's signs are called for those who do not see them.
@@ -64,6 +67,7 @@ def summary_page(results: Sequence[GuestResult], title: str) -> str:
         seconds=sum(result.total_seconds for result in results),
         source_bytes=sum(result.source_bytes or 0 for result in results),
         result_bytes=sum(result.result_bytes or 0 for result in results),
+        detailed=len(results) <= _DETAILED,
         outcomes=_OUTCOMES,
         signs=_SIGNS,
         identity=id,
