@@ -143,7 +143,8 @@ def _reuse(
     if not _in_place(output, entry.files, cache):
         every_name = result_names(machine, options.format).every
         recover_workspace(output, machine.name)
-        refuse_existing(output, every_name, machine.files, overwrite=options.overwrite)
+        inputs = (*machine.files, *options.source_files)
+        refuse_existing(output, every_name, inputs, overwrite=options.overwrite)
         progress.step("Copying the results out of the cache")
         with open_workspace(output, machine.name) as workspace:
             for name, sha256 in entry.files.items():

@@ -162,7 +162,7 @@ def _convert(
         refuse_existing(
             output,
             of_results.every,
-            [*files, *(p for p in (*options.drivers, *options.agents) if p.is_file())],
+            [*files, *options.source_files],
             overwrite=options.overwrite,
         )
         require_libvirt(options.define)

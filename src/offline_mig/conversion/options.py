@@ -48,6 +48,11 @@ class ConvertOptions:
     provenance: bool = False
 
     @property
+    def source_files(self) -> tuple[Path, ...]:
+        """The driver and agent sources that are files, and no folders."""
+        return tuple(path for path in (*self.drivers, *self.agents) if path.is_file())
+
+    @property
     def hashes(self) -> bool:
         """Whether the source and the converted disks are hashed.
 

@@ -87,9 +87,8 @@ def _dependencies(report: Report) -> Iterator[dict[str, Any]]:
     """
     for state in report.source_files:
         yield _file(state.path, state.sha256)
-    for path in (*report.options.drivers, *report.options.agents):
-        if path.is_file():
-            yield _file(path.absolute(), file_sha256(path))
+    for path in report.options.source_files:
+        yield _file(path.absolute(), file_sha256(path))
     for choice in report.drivers.considered:
         if choice.package is not None:
             for name, content in sorted(choice.package.files.items()):
