@@ -99,9 +99,11 @@ if not defined TRY goto given_up
 >"%1.%RUN%.try%TRY%" echo %date% %time%
 if not exist "%1.%RUN%.try%TRY%" goto uncounted
 >>"%LOG%" echo {mark} step %1 try %TRY% of %2
-"%SystemRoot%\\System32\\cmd.exe" /d /c ""%HERE%\\%1.cmd"" >>"%LOG%" 2>&1 <nul
+rem What a step leaves running may keep the file open that it speaks to: not the log.
+"%SystemRoot%\\System32\\cmd.exe" /d /c ""%HERE%\\%1.cmd"" >"%1.%RUN%.said%TRY%" 2>&1 <nul
 set CODE=%errorlevel%
-rem What it said may end without the end of a line.
+type "%1.%RUN%.said%TRY%" >>"%LOG%" 2>nul
+rem That may end without the end of a line.
 >>"%LOG%" echo.
 if "%CODE%"=="0" goto done
 >>"%LOG%" echo {mark} step %1 failed %CODE%
