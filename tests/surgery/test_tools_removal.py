@@ -32,14 +32,14 @@ from fixtures.vmware_traces import (
 from fixtures.windows_tree import system_volume
 from offline_mig.conversion.examination import readable_hives
 from offline_mig.conversion.tools_choice import plan_tools_removal
-from offline_mig.surgery.changes import DeleteKey, OpenGuest
+from offline_mig.surgery.changes import DeleteKey, OpenGuest, SetValue
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.operation import Journal, apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan, PlanBlock
-from offline_mig.surgery.tools_removal import ToolsRemoval
+from offline_mig.surgery.tools_removal import ToolsRemoval, without_superseded
 from offline_mig.windows.hive import Hive, HiveName
 from offline_mig.windows.installed_products import packed_code, unpacked_code
-from offline_mig.windows.registry import RegistryValue
+from offline_mig.windows.registry import RegistryType, RegistryValue
 from offline_mig.windows.services import read_boot_services
 
 XP = GuestSpec(GuestKind.XP)
@@ -318,6 +318,24 @@ def test_disabled_driver_keeps_its_file_and_package(bench: Make) -> None:
     assert hivexget(guest.hive(), rf"{SET}\Services\vmxnet3ndis6", "Start") == "4"
     assert guest.volume.exists("/Windows/System32/drivers/vmxnet3.sys")
     assert any("vmxnet3ndis6 could only be disabled" in note for note in removal.notes)
+
+
+def test_package_of_a_new_card_comes_where_one_of_vmware_was(bench: Make) -> None:
+    """The class of network cards has only VMware's package; the new one's is written beside it."""
+    guest = bench(WINDOWS_10)
+    key = r"DriverDatabase\DeviceIds\{4d36e972-e325-11ce-bfc1-08002be10318}"
+    new = SetValue(HiveName.DRIVERS, key, "oem9.inf", RegistryValue(RegistryType.NONE, b""), "new")
+    card = tuple(
+        DeleteKey(HiveName.SYSTEM, rf"{SET}\Enum\PCI\{name}", "another part")
+        for name in guest.facts.system.subkeys(rf"{SET}\Enum\PCI")
+        if "DEV_07B0" in name
+    )
+    others = (PlanBlock("Network", card), PlanBlock("Package", (new,)))
+    assert guest.facts.view(HiveName.DRIVERS).values(key).keys() == {"oem1.inf"}
+    guest.operate(others)
+    assert without_superseded(others, guest.removals)[-1].changes == (new,)
+    assert guest.examined("after").view(HiveName.DRIVERS).has_key(key)
+    assert not guest.examined("again").view(HiveName.DRIVERS).values(key)
 
 
 def test_driver_that_windows_brought_stays(bench: Make) -> None:

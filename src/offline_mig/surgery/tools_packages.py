@@ -61,8 +61,13 @@ def _device_ids(view: RegistryView, hive: HiveName, numbers: Collection[str]) ->
     parents = {key.rpartition("\\")[0] for key in sizes}
     for key, names in going.items():
         reason = "a device that the package is for"
-        if len(names) == sizes[key] and key not in parents:
+        if len(names) == sizes[key] and key not in parents and not _is_class(key):
             yield DeleteKey(hive, key, reason)
             continue
         for name in names:
             yield DeleteValue(hive, key, name, reason)
+
+
+def _is_class(key: str) -> bool:
+    """Tell whether a key is of a class: those stay, and packages to come are written there."""
+    return key.rpartition("\\")[2].startswith("{")
