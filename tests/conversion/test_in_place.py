@@ -213,7 +213,7 @@ def test_dry_runs_change_nothing(image: MakeImage) -> None:
     path = image(image_format="raw")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rehearsal = edit(path, dry_run=True)
-    assert len(rehearsal.pending) == 8
+    assert len(rehearsal.pending) == 9
     assert rehearsal.journal is None
     assert names(path) == {path.name}
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
