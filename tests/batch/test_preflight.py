@@ -88,6 +88,13 @@ def test_a_memory_that_is_damaged_is_done_without(cache: Path) -> None:
         assert memory.verdict("y") is None
 
 
+def test_a_host_without_a_cache_folder(cache: Path) -> None:
+    cache.write_text("in the way")
+    with open_memory() as memory:
+        memory.keep("x", PreflightRow("n", Path("/s"), Readiness.READY))
+        assert memory.verdict("x") is not None
+
+
 class NobodyCrew:
     """A crew that must not be asked."""
 

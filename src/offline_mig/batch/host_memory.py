@@ -42,9 +42,11 @@ class HostMemory:
         ).fetchone()
         if found is None:
             return None
-        self._database.execute(
-            "UPDATE verdict SET used = ? WHERE fingerprint = ?", (time.time(), fingerprint)
-        )
+        # Another run may be writing, or the disk be full: then it only seems unused for longer.
+        with suppress(sqlite3.Error):
+            self._database.execute(
+                "UPDATE verdict SET used = ? WHERE fingerprint = ?", (time.time(), fingerprint)
+            )
         with suppress(ValueError, KeyError, TypeError):
             return recorded_row(json.loads(found[0]))
         return None
@@ -81,20 +83,28 @@ def open_memory() -> Iterator[HostMemory]:
 
 
 def _database() -> sqlite3.Connection:
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG Base Directory Specification has a relative path ignored.
-    folder = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
-    path = folder / "offline-mig" / "batch.sqlite"
     try:
+        path = _cache_folder() / "offline-mig" / "batch.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _prepared(sqlite3.connect(path, isolation_level=None))
-    except (OSError, sqlite3.OperationalError):
-        return _prepared(sqlite3.connect(":memory:", isolation_level=None))
-    except sqlite3.DatabaseError:
-        # It is damaged, or no database at all.
-        with suppress(OSError):
+        try:
+            return _prepared(sqlite3.connect(path, isolation_level=None))
+        except sqlite3.OperationalError:
+            # Another run may be writing; what it keeps stays.
+            pass
+        except sqlite3.DatabaseError:
+            # It is damaged, or no database at all.
             path.unlink()
-        return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+    except (OSError, RuntimeError):
+        # No folder that can be written, or nobody knows where this user's is.
+        pass
+    return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def _cache_folder() -> Path:
+    """Return the user's folder for caches; raises RuntimeError for a user without a home."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG Base Directory Specification has a relative path ignored.
+    return named if named.is_absolute() else Path.home() / ".cache"
 
 
 def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
