@@ -17,6 +17,7 @@ from offline_mig.cli.failure import INTERRUPTED
 from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import JSON, PATH
 from offline_mig.cli.preflight_screen import PreflightScreen
+from offline_mig.cli.screen import plural
 from offline_mig.errors import GuestsLeftError
 
 JOBS = click.option(
@@ -96,7 +97,7 @@ def batch(
     chosen = _chosen(given)
     if plan_file is not None:
         machines = batches.write_plan(place, plan_file, output, options=chosen, jobs=jobs)
-        click.echo(f"{machines} machines are in {plan_file}.", err=True)
+        click.echo(f"{plan_file} was written, with {plural(machines, 'machine')}.", err=True)
         return
     with watching(quiet=quiet, as_json=as_json) as watcher:
         try:

@@ -21,6 +21,7 @@ from offline_mig.batch.event_record import BatchEventForm, event_record
 from offline_mig.batch.orders import Progressed
 from offline_mig.batch.record import GuestRecord, GuestState
 from offline_mig.batch.run import BatchEnd, Watcher
+from offline_mig.cli.screen import plural
 from offline_mig.sources.file_access import shown
 
 _GIB = 1024**3
@@ -94,7 +95,7 @@ class PlainLines:
     def begun(self, board: Board, *, jobs: int) -> None:
         """The batch begins."""
         if not self._quiet:
-            self._print(f"{len(board.waiting)} guests to convert, {jobs} at once.")
+            self._print(f"{plural(len(board.waiting), 'guest')} to convert, {jobs} at once.")
 
     def changed(self, board: Board, record: GuestRecord) -> None:
         """A guest was begun or ended."""
@@ -232,6 +233,7 @@ def show_end(end: BatchEnd) -> None:
             if record.log:
                 click.echo(f"  Log: {shown(record.log)}")
     parts = [f"{count} {state}" for state, count in _counts(end.board).items() if count]
-    click.secho(f"{len(end.guests)} guests: {', '.join(parts) or 'nothing to do'}.", bold=True)
+    count = plural(len(end.guests), "guest")
+    click.secho(f"{count}: {', '.join(parts) or 'nothing to do'}.", bold=True)
     if end.left:
         click.echo("To go on with what is left: the same command with --resume.")

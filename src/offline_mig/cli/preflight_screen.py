@@ -10,7 +10,7 @@ import click
 
 from offline_mig.batch.preflight import PreflightRow, Readiness
 from offline_mig.batch.preflight_run import Estimate
-from offline_mig.cli.screen import size
+from offline_mig.cli.screen import plural, size
 from offline_mig.sources.file_access import shown
 
 _COLOURS = {Readiness.READY: "green", Readiness.NOTES: "yellow", Readiness.BLOCKED: "red"}
@@ -55,7 +55,7 @@ def _show_row(row: PreflightRow, *, notes: bool) -> None:
     click.secho(f"{row.readiness.value:<17}", fg=_COLOURS[row.readiness], nl=False)
     needed = size(row.needed) if row.needed else "-"
     windows = f", {shown(row.windows)}" if row.windows else ""
-    counted = f" ({len(row.notes)} notes)" if row.notes and not notes else ""
+    counted = f" ({plural(len(row.notes), 'note')})" if row.notes and not notes else ""
     click.echo(f"{size(row.size):>10}{needed:>11}  {shown(row.name)}{windows}{counted}")
     if row.message:
         click.echo(f"{_INDENT}{shown(row.source)}")
@@ -71,8 +71,8 @@ def _show_estimate(estimate: Estimate) -> None:
     totals = estimate.totals
     machines = totals.ready + totals.with_notes + totals.blocked
     click.secho(
-        f"{machines} machines: {totals.ready} ready, {totals.with_notes} ready with notes, "
-        f"{totals.blocked} blocked.",
+        f"{plural(machines, 'machine')}: {totals.ready} ready, "
+        f"{totals.with_notes} ready with notes, {totals.blocked} blocked.",
         bold=True,
     )
     if machines == totals.blocked:
