@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,15 @@ def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kv
     return handle
 
 
+@dataclass
+class _Readable:
+    """A volume that is mounted for reading only, and how many are at it."""
+
+    place: str
+    files: GuestfsFilesystem
+    users: int = 0
+
+
 class GuestfsDisks:
     """The disks in a running appliance."""
 
@@ -151,6 +160,7 @@ class GuestfsDisks:
         self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
         self._numbers = itertools.count()
+        self._readable: dict[tuple[int, Partition], _Readable] = {}
         self.notes = notes
 
     def require_ntfs(self) -> None:
@@ -195,13 +205,51 @@ class GuestfsDisks:
     def mount(
         self, disk: int, partition: Partition, *, writable: bool, discard_session: bool = False
     ) -> Iterator[GuestfsFilesystem]:
-        """Mount an NTFS or FAT volume; everything is written out when the block ends."""
+        """Mount an NTFS or FAT volume; everything is written out when the block ends.
+
+        What is only read stays mounted until the disk is written to: mounting takes an emulated
+        appliance a third of a second.
+        """
+        if not writable:
+            readable = self._readable.get((disk, partition))
+            if readable is None:
+                place, secured = self._mounted(disk, partition, "")
+                files = GuestfsFilesystem(self._handle, place, secured=secured)
+                readable = self._readable[disk, partition] = _Readable(place, files)
+            readable.users += 1
+            try:
+                yield readable.files
+            finally:
+                readable.users -= 1
+            return
+        self._unmount_readable(disk)
+        option = "remove_hiberfile" if discard_session else ""
+        place, secured = self._mounted(disk, partition, option, writable=True)
+        try:
+            if secured:
+                _require_writable(self._handle, place, refusal.volume_name(disk, partition))
+            files = GuestfsFilesystem(self._handle, place, secured=secured)
+            if discard_session and files.exists(HIBERFIL):
+                # ntfs-3g knows the signatures hibr and HIBR only.
+                files.delete(HIBERFIL)
+            yield files
+        except BaseException:
+            # What went wrong must be heard, and not what then fails as well.
+            with suppress(RuntimeError):
+                self._handle.umount(place)
+            raise
+        self._unmount(place)
+        self._forget_blocks()
+
+    def _mounted(
+        self, disk: int, partition: Partition, option: str, *, writable: bool = False
+    ) -> tuple[str, bool]:
+        """Mount a volume, NTFS with one more ``option``; returns where, and whether it is NTFS."""
         name = refusal.volume_name(disk, partition)
         device = self._devices[disk]
         if partition.number:
             device = f"{device}{partition.number}"
             self._require_same_place(disk, partition, device, name)
-        handle = self._handle
         kind = volume_kind(self.read(disk, partition.start, SECTOR))
         if kind is VolumeKind.FAT:
             # Linux would mount a dirty or damaged one without a word.
@@ -212,40 +260,35 @@ class GuestfsDisks:
             unmountable = refusal.fat_unmountable
         elif kind is VolumeKind.NTFS:
             # norecover: a journal that needs replaying is for Windows to replay.
-            driver, options = "ntfs-3g", "norecover" if writable else "ro"
-            if writable and discard_session:
-                options += ",remove_hiberfile"
+            driver = "ntfs-3g"
+            options = ",".join(filter(None, ("norecover" if writable else "ro", option)))
             unmountable = refusal.unmountable
         else:
             raise refusal.unknown(name, kind)
         # A place of its own, so that several volumes can be open side by side.
         place = f"/volume{next(self._numbers)}"
         try:
-            handle.mkmountpoint(place)
-            handle.mount_vfs(options, driver, device, place)
+            self._handle.mkmountpoint(place)
+            self._handle.mount_vfs(options, driver, device, place)
         except RuntimeError as error:
             raise unmountable(name, first_line(error)) from error
-        try:
-            if writable and kind is VolumeKind.NTFS:
-                _require_writable(handle, place, name)
-            files = GuestfsFilesystem(handle, place, secured=kind is VolumeKind.NTFS)
-            if writable and discard_session and files.exists(HIBERFIL):
-                # ntfs-3g knows the signatures hibr and HIBR only.
-                files.delete(HIBERFIL)
-            yield files
-        except BaseException:
-            # What went wrong must be heard, and not what then fails as well.
-            with suppress(RuntimeError):
-                handle.umount(place)
-            raise
+        return place, kind is VolumeKind.NTFS
+
+    def _unmount(self, place: str) -> None:
         with failing("unmount the volume"):
-            handle.umount(place)
-            handle.rmmountpoint(place)
-            if writable:
-                self._forget_blocks()
+            self._handle.umount(place)
+            self._handle.rmmountpoint(place)
+
+    def _unmount_readable(self, disk: int) -> None:
+        """Unmount what nobody reads any more: it would not see what is written to the disk."""
+        for found, readable in list(self._readable.items()):
+            if found[0] == disk and not readable.users:
+                del self._readable[found]
+                self._unmount(readable.place)
 
     def write(self, disk: int, offset: int, data: bytes) -> None:
         """Write whole sectors of a disk, past every volume."""
+        self._unmount_readable(disk)
         with failing("write to the disk"):
             written = self._handle.pwrite_device(self._devices[disk], data, offset)
             if written != len(data):
