@@ -32,7 +32,8 @@ from fixtures.vmware_traces import (
 from fixtures.windows_tree import system_volume
 from offline_mig.conversion.examination import readable_hives
 from offline_mig.conversion.tools_choice import plan_tools_removal
-from offline_mig.surgery.changes import DeleteKey, OpenGuest, SetValue
+from offline_mig.guest.filesystem import UnreadableFileError
+from offline_mig.surgery.changes import DeleteFiles, DeleteKey, OpenGuest, SetValue
 from offline_mig.surgery.facts import GuestFacts, examine
 from offline_mig.surgery.operation import Journal, apply_plan, verify_plan
 from offline_mig.surgery.plan import Plan, PlanBlock
@@ -55,6 +56,8 @@ ALL = [
     pytest.param(REAL_10, id="real-w10", marks=pytest.mark.data),
 ]
 SET = "ControlSet001"
+#: The class of VBoxCredProv.dll (VirtualBox, VBoxCredentialProvider.h).
+_VBOX_LOGON = "{275D3BCC-22BB-4948-A7F6-3A3054EBA92B}"
 #: What tells of VMware in a line of reglookup: whose it is, or what it runs.
 _OF_TOOLS = re.compile(
     r"vmware|vmci|vmhgfs|hgfs\b|vmmouse|vm3d|vsock|vmxnet|vmx_|vmtools|vgauth|vmmemctl|vmrawdsk"
@@ -362,7 +365,9 @@ def test_workstation_in_the_guest_keeps_what_it_shares(bench: Make) -> None:
         lambda hive: void(hive.set_value(rf"{SET}\Services\vmx86", "ImagePath", image)),
         HiveName.SYSTEM,
     )
+    add_package(guest, "vmnetadapter.inf")
     guest.operate()
+    assert_package_is_there(guest, "vmnetadapter.inf")
     for name in ("vmci", "vsock", "vmx86"):
         assert guest.key_is_there(rf"{SET}\Services\{name}")
     assert not guest.key_is_there(rf"{SET}\Services\VMTools")
@@ -384,23 +389,136 @@ def test_other_products_of_vmware_stay(bench: Make) -> None:
     guest.change_hives(
         lambda hive: void(hive.create_key(r"VMware, Inc.\VMware VDM")), HiveName.SOFTWARE
     )
+    add_package(guest, "vmwvaudio.inf")
     guest.operate()
+    assert_package_is_there(guest, "vmwvaudio.inf")
     assert guest.volume.exists("/Program Files/VMware/VMware Horizon Agent/agent.exe")
     assert not guest.volume.exists("/Program Files/VMware/VMware Tools")
     assert guest.key_is_there(r"VMware, Inc.\VMware VDM", HiveName.SOFTWARE)
     assert not guest.key_is_there(r"VMware, Inc.\VMware Tools", HiveName.SOFTWARE)
 
 
+def add_package(guest: Bench, inf: str, provider: str = "VMware, Inc.") -> None:
+    """Put a package of another product into the driver store, as oem77.inf."""
+    label = f"{inf}_amd64_0123456789abcdef"
+
+    def add(hive: Hive) -> None:
+        package = rf"DriverDatabase\DriverPackages\{label}"
+        hive.set_value(package, "", RegistryValue.sz("oem77.inf"))
+        hive.set_value(package, "InfName", RegistryValue.sz(inf))
+        hive.set_value(package, "Provider", RegistryValue.sz(provider))
+        record = RegistryValue.multi_sz([label])
+        hive.set_value(r"DriverDatabase\DriverInfFiles\oem77.inf", "", record)
+
+    store = f"/Windows/System32/DriverStore/FileRepository/{label}"
+    for name in (f"{store}/{inf}", "/Windows/INF/oem77.inf"):
+        folder = name.rpartition("/")[0]
+        if not guest.volume.exists(folder):
+            guest.volume.make_directory(folder)
+        guest.volume.write(name, b"inf")
+    guest.change_hives(add, HiveName.DRIVERS)
+
+
+def assert_package_is_there(guest: Bench, inf: str) -> None:
+    label = f"{inf}_amd64_0123456789abcdef"
+    package = rf"DriverDatabase\DriverPackages\{label}"
+    assert hivexget(guest.hive(HiveName.DRIVERS), package, "InfName") == inf
+    assert guest.key_is_there(r"DriverDatabase\DriverInfFiles\oem77.inf", HiveName.DRIVERS)
+    assert guest.volume.exists(f"/Windows/System32/DriverStore/FileRepository/{label}/{inf}")
+    assert guest.volume.exists("/Windows/INF/oem77.inf")
+
+
+def test_sound_of_another_product_stays_on_xp(bench: Make) -> None:
+    """XP has no names of packages; a device that runs on another driver tells whose an INF is."""
+    guest = bench(XP)
+    media = "{4D36E96C-E325-11CE-BFC1-08002BE10318}"
+    driver = rf"{SET}\Control\Class\{media}\0000"
+    sound = rf"{SET}\Enum\ROOT\MEDIA\0000"
+    texts = {
+        (driver, "InfPath"): "oem77.inf",
+        (driver, "ProviderName"): "VMware, Inc.",
+        (sound, "Service"): "vmwvaudio",
+        (sound, "ClassGUID"): media,
+        (sound, "Driver"): rf"{media}\0000",
+    }
+
+    def install(hive: Hive) -> None:
+        for (key, name), text in texts.items():
+            hive.set_value(key, name, RegistryValue.sz(text))
+
+    guest.volume.write("/WINDOWS/inf/oem77.inf", b"sound")
+    guest.change_hives(install, HiveName.SYSTEM)
+    guest.operate()
+    assert guest.volume.exists("/WINDOWS/inf/oem77.inf")
+    assert guest.key_is_there(sound)
+    assert not guest.volume.exists("/WINDOWS/inf/oem7.inf")
+
+
+def test_network_driver_of_oracle_is_no_sign_of_additions(tmp_path: Path) -> None:
+    guest = without_tools(tmp_path)
+    add_package(guest, "netkvm.inf", "Oracle Corporation")
+    add_package(guest, "vmwvaudio.inf")
+    assert plan_tools_removal(guest.volume, guest.facts, ()) == ()
+
+
 def test_guest_without_tools_is_left_alone(tmp_path: Path) -> None:
+    guest = without_tools(tmp_path)
+    assert plan_tools_removal(guest.volume, guest.facts, ()) == ()
+
+
+def without_tools(tmp_path: Path) -> Bench:
+    """Return a guest with no more of VMware than two packages, which setup brought."""
     spec = GuestSpec(GuestKind.WINDOWS_10, Variant(vmware_tools=False))
     guest = Bench(MemoryVolume(system_volume(spec)), tmp_path)
-    guest.change_hives(
-        lambda hive: hive.delete_key(r"DriverDatabase\DriverPackages\vmci"), HiveName.SYSTEM
-    )
-    removals = plan_tools_removal(guest.volume, guest.facts, ())
-    # What setup had placed for VMware's hardware, but nothing that was installed.
-    for removal in removals:
-        assert "VMTools" not in removal.deleted
+
+    def remove(hive: Hive) -> None:
+        for control_set in guest.facts.control_sets.bootable:
+            hive.delete_key(rf"{control_set}\Services\vmxnet3ndis6")
+
+    guest.change_hives(remove, HiveName.SYSTEM)
+    return guest
+
+
+@pytest.mark.parametrize(
+    "service", ["VMwareCAFCommAmqpListener", "VMwareCAFManagementAgentHost", "CBLauncher"]
+)
+def test_program_that_only_has_the_name_stays(service: str, bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+    names = {service: r"C:\Other\agent.exe"}
+    guest.change_hives(lambda hive: services_of(hive, names), HiveName.SYSTEM)
+    guest.operate()
+    assert guest.key_is_there(rf"{SET}\Services\{service}")
+
+
+def test_software_that_needs_a_disabled_service_is_named(bench: Make) -> None:
+    guest = bench(WINDOWS_10)
+
+    def install(hive: Hive) -> None:
+        services_of(hive, {"BackupAgent": r"C:\Backup\agent.exe"})
+        key = rf"{SET}\Services\BackupAgent"
+        hive.set_value(key, "DependOnService", RegistryValue.multi_sz(["RpcSs", "VMTools"]))
+
+    guest.change_hives(install, HiveName.SYSTEM)
+    removal = guest.operate()
+    assert "VMTools" in removal.disabled
+    (note,) = (note for note in removal.notes if "BackupAgent" in note)
+    assert "vmtools" in note
+    assert "will not start" in note
+
+
+def test_file_that_could_not_come_back_is_found_out_on_planning(bench: Make) -> None:
+    """Whoever keeps what is deleted has to read it; a link or an encrypted file cannot be kept."""
+    path = "/Program Files/VMware/VMware Tools/vmtoolsd.exe"
+    guest = bench(WINDOWS_10)
+    odd = MemoryVolume(guest.volume.files, odd=(path,))
+    removal = plan_tools_removal(odd, guest.facts, ())[-1]
+    deletions = [change for change in removal.block.changes if isinstance(change, DeleteFiles)]
+    hives = readable_hives(guest.facts)
+    for deletion in deletions:
+        deletion.require_keepable(OpenGuest(guest.volume, hives))
+    with pytest.raises(UnreadableFileError, match="vmtoolsd"):
+        for deletion in deletions:
+            deletion.require_keepable(OpenGuest(odd, hives))
 
 
 def services_of(hive: Hive, names: dict[str, str], start: int = 3) -> None:
@@ -435,10 +553,20 @@ def test_virtualbox_additions_go(tmp_path: Path) -> None:
 
     guest.change_hives(install, HiveName.SYSTEM)
     uninstall = r"Microsoft\Windows\CurrentVersion\Uninstall\Oracle VM VirtualBox Guest Additions"
-    shown = RegistryValue.sz("Oracle VM VirtualBox Guest Additions")
-    guest.change_hives(
-        lambda hive: void(hive.set_value(uninstall, "DisplayName", shown)), HiveName.SOFTWARE
-    )
+    logon = r"Microsoft\Windows\CurrentVersion\Authentication\Credential Providers"
+    others = "{60B78E88-EAD8-445C-9CFD-0B87F74EA6CD}"
+    libraries = {_VBOX_LOGON: "VBoxCredProv.dll", others: "credprovs.dll"}
+
+    def register(hive: Hive) -> None:
+        shown = RegistryValue.sz("Oracle VM VirtualBox Guest Additions")
+        hive.set_value(uninstall, "DisplayName", shown)
+        for guid, library in libraries.items():
+            server = rf"Classes\CLSID\{guid}\InprocServer32"
+            hive.set_value(server, "", RegistryValue.sz(library))
+            for parent in (logon, logon.replace("Providers", "Provider Filters")):
+                hive.set_value(rf"{parent}\{guid.lower()}", "", RegistryValue.sz("logon"))
+
+    guest.change_hives(register, HiveName.SOFTWARE)
     removal = guest.operate()
     assert removal.name == "VirtualBox Guest Additions"
     assert removal.deleted == ("VBoxGuest", "VBoxMouse", "VBoxSF")
@@ -447,6 +575,9 @@ def test_virtualbox_additions_go(tmp_path: Path) -> None:
     order = hivexget(guest.hive(), rf"{SET}\Control\NetworkProvider\Order", "ProviderOrder")
     assert order == "RDPNP,LanmanWorkstation"
     assert not guest.key_is_there(uninstall, HiveName.SOFTWARE)
+    for parent in (logon, logon.replace("Providers", "Provider Filters")):
+        assert not guest.key_is_there(rf"{parent}\{_VBOX_LOGON}", HiveName.SOFTWARE)
+        assert guest.key_is_there(rf"{parent}\{others}", HiveName.SOFTWARE)
     assert not any("vbox" in path.lower() for path in guest.volume.files)
 
 

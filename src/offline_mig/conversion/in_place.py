@@ -26,7 +26,7 @@ from offline_mig.guest.engine import Engine, GuestDisks
 from offline_mig.guest.joined_volumes import JoinedVolumes
 from offline_mig.machine import DiskImage
 from offline_mig.sources.disk_image import ExaminedImage
-from offline_mig.surgery.changes import OpenGuest, WriteFile
+from offline_mig.surgery.changes import DeleteFiles, OpenGuest, WriteFile
 from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.hive_files import load_hive, replay_note
 from offline_mig.surgery.hive_replay import with_replays
@@ -222,6 +222,9 @@ def _planned(
         pending = wanted.pending(guest)
         # Told now: a dry run would not find out, and a real one not before it has begun.
         files.require_writable(_changed_paths(pending, hive_files))
+        for change in pending:
+            if isinstance(change, DeleteFiles):
+                change.require_keepable(guest)
         diff = tuple(diff_lines(pending, guest))
     return InPlaceResult(
         examined.image,

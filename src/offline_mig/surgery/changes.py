@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from offline_mig.guest.filesystem import HIBERFIL, GuestFilesystem
+from offline_mig.guest.filesystem import HIBERFIL, GuestFilesystem, too_large
 from offline_mig.windows.base_block import BASE_BLOCK_SIZE, read_base_block
 from offline_mig.windows.hibernation import Session
 from offline_mig.windows.hive import MAX_HIVE_SIZE, Hive, HiveName, KeyTree
@@ -239,18 +239,30 @@ class DeleteFiles:
 
         Raises UnreadableFileError when something in it cannot be kept, such as a link.
         """
+        directories, sizes = self._found(guest)
+        contents = {path: guest.files.read(path, limit=_LARGEST_DELETED) for path in sizes}
+        return DeletedBefore(directories, contents)
+
+    def require_keepable(self, guest: OpenGuest) -> None:
+        """Raise what ``before`` would raise, without reading all the contents."""
+        for path, size in self._found(guest)[1].items():
+            if size > _LARGEST_DELETED:
+                raise too_large(path, _LARGEST_DELETED, size)
+            guest.files.read_part(path, 0, 1)
+
+    def _found(self, guest: OpenGuest) -> tuple[tuple[str, ...], dict[str, int]]:
+        """Return the directories, outermost first, and the files with their sizes."""
         files = guest.files
         # It comes back in the letter case that it has.
         top = files.resolve(self.path) or self.path
         parent, _, name = top.rpartition("/")
-        listed = files.list_directory(parent or "/")
-        if not any(entry.name == name and entry.is_directory for entry in listed):
-            return DeletedBefore((), {top: files.read(top, limit=_LARGEST_DELETED)})
+        own = [entry for entry in files.list_directory(parent or "/") if entry.name == name]
+        if not any(entry.is_directory for entry in own):
+            return (), {top: sum(entry.size for entry in own)}
         entries = files.walk(top)
-        below = [f"{top}/{entry.name}" for entry in entries if entry.is_directory]
-        paths = [f"{top}/{entry.name}" for entry in entries if not entry.is_directory]
-        contents = {path: files.read(path, limit=_LARGEST_DELETED) for path in paths}
-        return DeletedBefore((top, *below), contents)
+        below = (f"{top}/{entry.name}" for entry in entries if entry.is_directory)
+        sizes = {f"{top}/{e.name}": e.size for e in entries if not e.is_directory}
+        return (top, *below), sizes
 
     def apply(self, guest: OpenGuest) -> DeletedBefore:
         """Make it so; returns what was there."""

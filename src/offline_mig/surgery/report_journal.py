@@ -21,9 +21,11 @@ def journal_of_report(report: Mapping[str, Any], where: str) -> dict[str, Any]:
     undo, entries = report.get("undo"), report.get("journal")
     if not isinstance(undo, dict) or not isinstance(entries, list):
         raise SourceUnreadableError(
-            f"{where} is the report of a conversion that cannot be undone: nothing was changed, or "
-            "more than the disk with Windows holds; the notes in it say what.",
-            "Convert the source once more; it is as it was.",
+            f"{where} is the report of a conversion that cannot be undone: nothing was changed, "
+            "files were deleted that only the source has, or another disk than that with Windows "
+            "was changed; the notes in it say which.",
+            "The source is as it was. Start that, or convert it once more; with "
+            "--keep-vmware-tools no files are deleted.",
         )
     # Of hives whose logs were replayed the old pages have it all.
     changes = [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from offline_mig.surgery.changes import Change, DeleteKey, DeleteValue, SetValue
 from offline_mig.surgery.facts import GuestFacts
-from offline_mig.surgery.tools_facts import STAYING_CLASSES
+from offline_mig.surgery.tools_facts import STAYING_CLASSES, device_keys
 from offline_mig.windows import critical_devices
 from offline_mig.windows.guest_tools import GuestTools
 from offline_mig.windows.hive import HiveName, RegistryView
@@ -69,7 +69,7 @@ def find_devices(
 
 
 def _devices(system: RegistryView, control_set: str) -> Iterator[ToolsDevice]:
-    for instance, key in _instances(system, control_set):
+    for instance, key in device_keys(system, control_set):
         values = {name.lower(): value.as_text() for name, value in system.values(key).items()}
         driver = values.get("driver") or ""
         provider = system.value(rf"{control_set}\Control\Class\{driver}", "ProviderName")
@@ -81,14 +81,6 @@ def _devices(system: RegistryView, control_set: str) -> Iterator[ToolsDevice]:
             ((provider.as_text() if provider else None) or "").lower(),
             (values.get("classguid") or "").lower(),
         )
-
-
-def _instances(system: RegistryView, control_set: str) -> Iterator[tuple[str, str]]:
-    root = rf"{control_set}\Enum"
-    for bus in system.subkeys(root):
-        for device in system.subkeys(rf"{root}\{bus}"):
-            for instance in system.subkeys(rf"{root}\{bus}\{device}"):
-                yield rf"{bus}\{device}\{instance}", rf"{root}\{bus}\{device}\{instance}"
 
 
 def is_below(key: str, gone: Collection[str]) -> bool:
@@ -189,7 +181,7 @@ def filter_changes(
     for control_set in facts.control_sets.bootable:
         classes = rf"{control_set}\Control\Class"
         keys = [rf"{classes}\{guid}" for guid in facts.system.subkeys(classes)]
-        keys += [key for _, key in _instances(facts.system, control_set)]
+        keys += [key for _, key in device_keys(facts.system, control_set)]
         critical = rf"{control_set}\{critical_devices.KEY}"
         keys += [rf"{critical}\{device}" for device in facts.system.subkeys(critical)]
         for key in keys:

@@ -10,7 +10,7 @@ from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.stored_package import is_oem_inf
 from offline_mig.windows import driver_database
 from offline_mig.windows.guest_tools import GuestTools, Place, ToolsFolder
-from offline_mig.windows.hive import HiveName
+from offline_mig.windows.hive import HiveName, RegistryView
 from offline_mig.windows.installed_products import InstalledProduct, find_products
 from offline_mig.windows.known_folders import KnownFolder, KnownFolders, read_known_folders
 
@@ -22,6 +22,8 @@ _NT6 = (6, 0)
 #: Classes whose devices stay, and their drivers (Microsoft, "System-defined device setup classes"):
 #: Net, SCSIAdapter and hdc.
 STAYING_CLASSES = ("{4d36e972-", "{4d36e97b-", "{4d36e96a-")
+#: Drivers of Windows for PS/2 and USB mice (msmouse.inf), which VMware's mouse INFs ask for.
+_DRIVERS_OF_MICE = frozenset({"i8042prt", "mouhid"})
 #: The value of Shell Folders that names a place, and where it is by default on NT 6 and NT 5.
 _SHARED_PLACES = {
     Place.APPLICATION_DATA: (
@@ -96,10 +98,10 @@ def find_tools(volume: GuestFilesystem, facts: GuestFacts, tools: GuestTools) ->
     products = find_products(facts.software, tools.products)
     folders = tuple(_folders(volume, facts, known, tools.folders))
     listing = _Listing(volume)
-    packages = tuple(_packages(listing, facts, tools))
-    infs = _infs(facts, tools)
-    if not (services or products or packages or any(folder.count for folder in folders)):
+    # A driver package alone does nothing; images made for several machines hold many of them.
+    if not (services or products or any(folder.count for folder in folders)):
         return None
+    infs = _infs(facts, tools)
     system = [f"{facts.root}/System32", f"{facts.root}/SysWOW64"]
     drivers = listing.matching(facts.drivers_directory, tools.is_driver_file)
     return FoundTools(
@@ -108,7 +110,7 @@ def find_tools(volume: GuestFilesystem, facts: GuestFacts, tools: GuestTools) ->
         services=services,
         missing=missing,
         products=products,
-        packages=packages,
+        packages=tuple(_packages(listing, facts, tools)),
         infs=infs,
         places=tuple(_own_places(volume, facts, known, tools.folders)),
         folders=folders,
@@ -258,12 +260,12 @@ def _packages(listing: _Listing, facts: GuestFacts, tools: GuestTools) -> Iterat
             values = {name.lower(): v for name, v in view.values(rf"{root}\{label}").items()}
             texts = {
                 name: (values[name].as_text() or "").lower() if name in values else ""
-                for name in ("", "infname", "provider")
+                for name in ("", "infname")
             }
             inf = texts["infname"] or label.lower().partition(".inf")[0] + ".inf"
-            if not is_oem_inf(texts[""]) or inf in tools.kept_infs:
-                continue  # Part of Windows, or what a disk may hang on.
-            if inf not in tools.infs and texts["provider"] not in tools.providers:
+            # Part of Windows, what a disk may hang on, or another product's: the vendor alone
+            # says nothing, since VMware Horizon and Workstation have packages in guests, too.
+            if not is_oem_inf(texts[""]) or inf not in tools.infs:
                 continue
             number = texts[""].removesuffix(".inf")
             files = (
@@ -286,12 +288,18 @@ def _old_infs(listing: _Listing, facts: GuestFacts, infs: Iterable[str]) -> Iter
 
 
 def _infs(facts: GuestFacts, tools: GuestTools) -> tuple[str, ...]:
-    """Return the INFs by which their drivers were installed, of classes whose devices go."""
+    """Return the INFs by which their drivers were installed, of classes whose devices go.
+
+    Windows does not note down by which name their maker had them. One by which a device runs on
+    another driver is of another product of the vendor, such as the sound of VMware Horizon.
+    """
     if facts.has_driver_database:
         return ()
     names = set()
+    foreign = set()
     for control_set in facts.control_sets.bootable:
         root = rf"{control_set}\Control\Class"
+        others = set(_drivers_of_others(facts.system, control_set, tools))
         for guid in facts.system.subkeys(root):
             if guid.lower().startswith(STAYING_CLASSES):
                 continue
@@ -300,7 +308,31 @@ def _infs(facts: GuestFacts, tools: GuestTools) -> tuple[str, ...]:
                 texts = {name.lower(): (value.as_text() or "").lower() for name, value in values}
                 if texts.get("providername") in tools.providers:
                     names.add(texts.get("infpath", ""))
-    return tuple(sorted(filter(is_oem_inf, names)))
+                    if rf"{guid}\{number}".lower() in others:
+                        foreign.add(texts.get("infpath", ""))
+    return tuple(sorted(filter(is_oem_inf, names - foreign)))
+
+
+def _drivers_of_others(system: RegistryView, control_set: str, tools: GuestTools) -> Iterator[str]:
+    r"""Yield the keys below Control\Class, in lower case, of devices that are driven by others.
+
+    The mice of the tools run on drivers of Windows; hardware of the hypervisor may need none.
+    """
+    for instance, key in device_keys(system, control_set):
+        values = {name.lower(): value.as_text() or "" for name, value in system.values(key).items()}
+        service = values.get("service", "").lower()
+        own = service in tools.services or service in _DRIVERS_OF_MICE
+        if not own and (service or not tools.is_hardware(instance)):
+            yield values.get("driver", "").lower()
+
+
+def device_keys(system: RegistryView, control_set: str) -> Iterator[tuple[str, str]]:
+    """Yield the device instances of a control set, each with its key in the hive SYSTEM."""
+    root = rf"{control_set}\Enum"
+    for bus in system.subkeys(root):
+        for device in system.subkeys(rf"{root}\{bus}"):
+            for instance in system.subkeys(rf"{root}\{bus}\{device}"):
+                yield rf"{bus}\{device}\{instance}", rf"{root}\{bus}\{device}\{instance}"
 
 
 def _installers(

@@ -211,6 +211,13 @@ def _notes(
     if fates.disabled and found.tools.thoroughly:
         names = ", ".join(sorted(fates.disabled))
         yield f"Of {tools} {names} could only be disabled: a device or a service still names it."
+    for name, others in sorted(fates.dependents.items()):
+        if name in fates.disabled:
+            yield (
+                f"Other software depends on {name} of {tools}, which was disabled: "
+                f"{', '.join(others)} will not start. Remove that software in the guest, or the "
+                "dependency ('sc config NAME depend=')."
+            )
     if found.tools.thoroughly and layered:
         yield f"Other software has layered itself over the sockets of {tools}; they were left."
     if found.infs and facts.version.nt >= _NT6:

@@ -8,7 +8,7 @@ disabled. A driver that Windows itself brought stays: VMware's drivers say so in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from offline_mig.surgery.changes import Change, DeleteKey, SetValue
@@ -26,11 +26,15 @@ _INSTALLERS = "vwdk.installers"
 
 @dataclass(frozen=True, slots=True)
 class ServiceFates:
-    """What becomes of services, by their names in lower case; ``kept`` with the reason."""
+    """What becomes of services, by their names in lower case; ``kept`` with the reason.
+
+    ``dependents`` are the foreign services that depend on one, as they are spelled.
+    """
 
     deleted: frozenset[str]
     disabled: frozenset[str]
     kept: dict[str, str]
+    dependents: Mapping[str, tuple[str, ...]]
 
 
 def decide_fates(
@@ -39,12 +43,12 @@ def decide_fates(
     """Return what becomes of the services of guest tools; ``devices`` are those that stay."""
     kept = dict(_kept(facts, found))
     named = {name.lower() for name in found.services} - kept.keys()
+    dependents = _dependents(facts, named)
     if not found.tools.thoroughly:
-        return ServiceFates(frozenset(), frozenset(named), kept)
+        return ServiceFates(frozenset(), frozenset(named), kept, dependents)
     held = {device.service for device in devices}
-    needed = _needed_by_others(facts, named)
-    disabled = frozenset(named & (held | needed))
-    return ServiceFates(frozenset(named) - disabled, disabled, kept)
+    disabled = frozenset(named & (held | dependents.keys()))
+    return ServiceFates(frozenset(named) - disabled, disabled, kept, dependents)
 
 
 def _kept(facts: GuestFacts, found: FoundTools) -> Iterator[tuple[str, str]]:
@@ -62,16 +66,19 @@ def _kept(facts: GuestFacts, found: FoundTools) -> Iterator[tuple[str, str]]:
                         yield name.lower(), f"{product} needs it as well"
 
 
-def _needed_by_others(facts: GuestFacts, named: Collection[str]) -> set[str]:
-    needed = set()
+def _dependents(facts: GuestFacts, named: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return who else depends on services, in the guest's spelling."""
+    found: dict[str, dict[str, str]] = {}
     for control_set in facts.control_sets.bootable:
         root = rf"{control_set}\Services"
         for name in facts.system.subkeys(root):
             if name.lower() in named:
                 continue
             value = facts.system.value(rf"{root}\{name}", "DependOnService")
-            needed |= {text.lower() for text in value.as_texts()} if value else set()
-    return needed & set(named)
+            for needed in value.as_texts() if value else ():
+                if needed.lower() in named:
+                    found.setdefault(needed.lower(), {})[name.lower()] = name
+    return {needed: tuple(spelled.values()) for needed, spelled in found.items()}
 
 
 def service_changes(facts: GuestFacts, fates: ServiceFates, tools: str) -> Iterator[Change]:

@@ -2,7 +2,7 @@ r"""What the hive SOFTWARE says of guest tools: programs, libraries, commands th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from offline_mig.surgery.changes import Change, DeleteKey, DeleteValue
 from offline_mig.surgery.facts import GuestFacts
@@ -16,6 +16,13 @@ _CURRENT_VERSION = r"Microsoft\Windows\CurrentVersion"
 _LOCKDOWN = rf"{_CURRENT_VERSION}\Setup\PnpLockdownFiles"
 _APP_PATHS = rf"{_CURRENT_VERSION}\App Paths"
 _WINLOGON = r"Microsoft\Windows NT\CurrentVersion\Winlogon"
+#: Subkeys are the class identifiers of what the logon screen loads (Microsoft, "Credential
+#: providers in Windows").
+_CREDENTIAL_PROVIDERS = tuple(
+    rf"{root}{_CURRENT_VERSION}\Authentication\{name}"
+    for root in ("", "WOW6432Node\\")
+    for name in ("Credential Providers", "Credential Provider Filters")
+)
 #: Values are commands that Windows runs, or panels that it shows.
 _COMMANDS = tuple(
     rf"{root}{_CURRENT_VERSION}\{name}"
@@ -75,9 +82,14 @@ def _keys(software: RegistryView, found: FoundTools, removed: RemovedFiles) -> I
     for name in software.subkeys(rf"{_WINLOGON}\Notify"):
         if removed.named_in(_text(software, rf"{_WINLOGON}\Notify\{name}", "DLLName")):
             yield rf"{_WINLOGON}\Notify\{name}"
-    for root in _CLASSES:
-        for kind in ("CLSID", "TypeLib"):
-            yield from _class_keys(software, root, kind, removed)
+    classes = [
+        key
+        for root in _CLASSES
+        for kind in ("CLSID", "TypeLib")
+        for key in _class_keys(software, root, kind, removed)
+    ]
+    yield from classes
+    yield from _logon_keys(software, {key.rpartition("\\")[2].lower() for key in classes})
 
 
 def _class_keys(
@@ -96,6 +108,14 @@ def _class_keys(
                 named = _text(software, rf"{parent}\{naming}", "")
                 if named and software.has_key(rf"{root}\{named}"):
                     yield rf"{root}\{named}"
+
+
+def _logon_keys(software: RegistryView, classes: Collection[str]) -> Iterator[str]:
+    """Yield what tells the logon screen of Vista and later to ask classes that go."""
+    for parent in _CREDENTIAL_PROVIDERS:
+        for name in software.subkeys(parent):
+            if name.lower() in classes:
+                yield rf"{parent}\{name}"
 
 
 def _values(

@@ -1,8 +1,10 @@
 """What hypervisors put into their guests: by which names it is known again and taken out.
 
 A name alone proves nothing: a service is taken for one of these only if what it runs is one of
-their files, too. Microsoft's own drivers for virtual machines (vmbus, vmgid, vmic..., vmstor...)
-have names like some of these, and none of them is in here.
+their files, too. Only of Xen, Parallels and Nutanix the files are not known for every version;
+their services go by the name, and are disabled at most. Microsoft's own drivers for virtual
+machines (vmbus, vmgid, vmic..., vmstor...) have names like some of these, and none of them is in
+here.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ class GuestTools:
     last of them; ``registrations`` are further keys, and ``values`` values by their key, in
     SOFTWARE as well. ``event_sources`` are below Services\\EventLog.
 
-    ``infs`` are the names of their driver packages, and ``providers`` of whom all packages are
-    theirs, except those in ``kept_infs``.
+    ``infs`` are the names of their driver packages. ``providers`` are their vendor, who may have
+    packages of other products in the guest as well.
 
     Of what is not ``thoroughly`` known, filters are taken out of lists, services are disabled, and
     nothing is deleted.
@@ -73,7 +75,6 @@ class GuestTools:
     snapshot_providers: frozenset[str] = frozenset()
     infs: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
-    kept_infs: frozenset[str] = frozenset()
 
     def runs(self, service: str, image: str) -> bool:
         """Tell whether a service of this name that runs ``image`` (a file name) is of the tools."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from offline_mig.windows.guest_tools import GuestTools, Place, ToolsFolder
 
-#: What their services run is not known.
+#: What their services run is not known for every version. Nothing of theirs is deleted.
 _ANY_FILE = ("*",)
 _CURRENT_VERSION = r"Microsoft\Windows\CurrentVersion"
 
@@ -104,7 +104,7 @@ XEN_DRIVERS = GuestTools(
             "xenvif",
             "xenvkbd",
         ),
-        ("*",),
+        _ANY_FILE,
     ),
 )
 
@@ -129,7 +129,7 @@ PARALLELS_TOOLS = GuestTools(
             "prl_tg",
             "prl_time",
         ),
-        ("*",),
+        _ANY_FILE,
     ),
 )
 
@@ -138,6 +138,6 @@ NUTANIX_TOOLS = GuestTools(
     products=frozenset(),
     thoroughly=False,
     services=dict.fromkeys(
-        ("ngtservice", "nutanix guest agent", "nutanixguestagent", "nutanixguesttools"), ("*",)
+        ("ngtservice", "nutanix guest agent", "nutanixguestagent", "nutanixguesttools"), _ANY_FILE
     ),
 )

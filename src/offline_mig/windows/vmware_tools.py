@@ -3,7 +3,9 @@ r"""VMware Tools for Windows, from those of XP's time to the newest.
 Names come from: the hives of a Windows 7 SP1 and a Windows 10 2004 that were installed on VMware
 and published as test data; the lists of virtio-win/vmwremover and of kubev2v/forklift's
 9100_cleanup_vmware.ps1; Broadcom KB 315629 on removing VMware Tools by hand. Those of XP's time
-that neither has are told of by logs of the time. ``docs/vmware-tools.md`` says which is from where.
+that neither has are told of by logs of the time, and the programs of VMware CAF by listings of
+services. That cblauncher runs a file of its own name is taken for granted.
+``docs/vmware-tools.md`` says which is from where.
 
 Left out on purpose: pvscsi and vmscsi, which disks may hang on today. Without their controller
 they do nothing, and with it they are the way back.
@@ -22,9 +24,9 @@ _PROGRAMS = {
     "gisvc": ("gisvc.exe",),
     "vmupgradehelper": ("vmupgradehelper.exe",),
     "vmware physical disk helper service": ("vmacthlp.exe",),
-    "vmwarecafcommamqplistener": ("*",),
-    "vmwarecafmanagementagenthost": ("*",),
-    "cblauncher": ("*",),
+    "vmwarecafcommamqplistener": ("commamqplistener.exe",),
+    "vmwarecafmanagementagenthost": ("managementagenthost.exe",),
+    "cblauncher": ("cblauncher.exe",),
 }
 #: Kernel drivers whose file is called as they are, but for the network cards.
 _DRIVERS = {
@@ -177,5 +179,4 @@ VMWARE_TOOLS = GuestTools(
         }
     ),
     providers=frozenset({"vmware, inc.", "vmware, inc", "vmware"}),
-    kept_infs=frozenset({"pvscsi.inf", "pvscsii.inf", "vmscsi.inf"}),
 )
