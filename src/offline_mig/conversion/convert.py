@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,20 +10,18 @@ from pathlib import Path
 from offline_mig.conversion.agent_choice import (
     open_agent_sources,
 )
-from offline_mig.conversion.boot_examination import examine_boot
-from offline_mig.conversion.boot_question import BootQuestion, questions_of_targets
-from offline_mig.conversion.bulk_copy import BulkCopy, CopyAfterwards, CopyJob
+from offline_mig.conversion.boot_question import questions_of_targets
+from offline_mig.conversion.bulk_copy import BulkCopy, CopyAfterwards
 from offline_mig.conversion.definition import defined, fit_notes, require_libvirt
+from offline_mig.conversion.disk_preparation import prepare_disks, require_space
 from offline_mig.conversion.driver_choice import open_sources
 from offline_mig.conversion.examination import (
-    joined_volumes,
     locate_windows,
     opened_source,
-    readable_hives,
     source_images,
     with_found_firmware,
 )
-from offline_mig.conversion.hive_history import edited_hives, hive_contents
+from offline_mig.conversion.operated_guest import operate, verdict_notes, verify_results
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.progress import Progress, Stopwatch
 from offline_mig.conversion.proposal import Proposal, found_notes, propose
@@ -38,31 +34,20 @@ from offline_mig.conversion.source_guard import (
     require_unchanged,
     without_times,
 )
-from offline_mig.conversion.space import ALLOWANCE, measured
 from offline_mig.conversion.way_back import find_way_back
 from offline_mig.conversion.workspace import (
-    Workspace,
     absolute_output,
     open_workspace,
     recover_workspace,
     refuse_existing,
 )
-from offline_mig.diagnosis.finding import Finding
-from offline_mig.diagnosis.verdict import Outcome, Verdict, judge
-from offline_mig.errors import OutputRefusedError
-from offline_mig.guest.engine import Engine, GuestDisks, OpenedDisk
+from offline_mig.guest.engine import Engine, OpenedDisk
 from offline_mig.images import qemu_img
-from offline_mig.images.trimmed_image import create_trimmed
 from offline_mig.machine import DiskFormat, Machine
-from offline_mig.surgery.changes import OpenGuest
-from offline_mig.surgery.facts import examine
-from offline_mig.surgery.operation import Journal, apply_plan, require_done, verify_plan
-from offline_mig.surgery.stored_journal import EditedHive
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.documents import TargetDocument, target_documents
 from offline_mig.targets.hardware import TargetDisk, TargetMachine, plan_hardware
 from offline_mig.targets.limits import target_limits
-from offline_mig.windows.hive import HiveName
 
 
 @dataclass(frozen=True)
@@ -173,8 +158,8 @@ def _convert(
         workspace = opened.enter_context(open_workspace(output, machine.name))
         with watch.measure("prepare"):
             progress.step("Preparing the overlays")
-            jobs, left_out = _prepare(machine, options, workspace, names)
-            _require_space(jobs, options, workspace)
+            jobs, left_out = prepare_disks(machine, options, workspace, names)
+            require_space(jobs, options, workspace)
         # What is written while something else is read lands in another order each time.
         copy: BulkCopy | CopyAfterwards = CopyAfterwards(jobs)
         if options.moment is None:
@@ -213,7 +198,7 @@ def _convert(
                 documents = target_documents(target, machine.name, options.targets)
             with watch.measure("operate"):
                 progress.step(f"Operating: {len(proposal.pending)} changes")
-                journal, hives, verdict = _operate(
+                journal, hives, verdict = operate(
                     disks,
                     layout,
                     volume,
@@ -221,7 +206,7 @@ def _convert(
                     questions_of_targets(target, options.targets, trusted=options.allow_unsigned),
                     options.moment,
                 )
-            notes = (*found_notes(machine, volume, proposal), *_verdict_notes(verdict))
+            notes = (*found_notes(machine, volume, proposal), *verdict_notes(verdict))
             engine_notes = disks.notes
             way_back = find_way_back(
                 disks, volume, output / names[volume.disk], options.format, journal, hives
@@ -236,7 +221,7 @@ def _convert(
                 size = qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size
                 qemu_img.check(job.target, job.format, size)
             if engine.quick:
-                _verify_results(engine, jobs, layout, volume, proposal)
+                verify_results(engine, jobs, layout, volume, proposal)
             require_unchanged(before, checksum=options.hashes)
         for document in documents:
             workspace.write(document.name, document.text, executable=document.executable)
@@ -289,120 +274,6 @@ def _convert(
             workspace.write(of_results.provenance, provenance_json(report, hashed, run))
         results = list(workspace.publish(published, of_results.every))
     return Conversion(output, documents, tuple(results[: len(names)]), results[-1], report)
-
-
-def _prepare(
-    machine: Machine, options: ConvertOptions, workspace: Workspace, names: list[str]
-) -> tuple[tuple[CopyJob, ...], int]:
-    """Make the overlays of all disks; returns them and the bytes of free space left out.
-
-    Each disk gets two: a trimmed image over the source, from which is copied, and over that the
-    one that is operated on.
-    """
-    jobs = []
-    left_out = 0
-    for number, (disk, name) in enumerate(zip(machine.disks, names, strict=True), start=1):
-        image = disk.image
-        source = workspace.folder / f"source-{number}.qcow2"
-        if options.trim:
-            left_out += create_trimmed(source, image.path, image.format, image.window).left_out
-        else:
-            qemu_img.create_overlay(source, image.path, image.format, image.window)
-        overlay = workspace.folder / f"overlay-{number}.qcow2"
-        qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
-        jobs.append(CopyJob(source, overlay, workspace.folder / name, options.format))
-    return tuple(jobs), left_out
-
-
-def _require_space(
-    jobs: tuple[CopyJob, ...], options: ConvertOptions, workspace: Workspace
-) -> None:
-    needed = ALLOWANCE + sum(measured(job.source) for job in jobs)
-    free = shutil.disk_usage(workspace.folder).free
-    if needed > free:
-        raise OutputRefusedError(
-            f"The disk with {options.output} is too full: the result can take up to "
-            f"{needed // 1024**2 + 1} MiB, and {free // 1024**2} MiB are free.",
-            "Free some space or choose another folder with -o.",
-        )
-
-
-def _operate(
-    disks: GuestDisks,
-    layout: DiskLayout,
-    volume: SystemVolume,
-    proposal: Proposal,
-    questions: tuple[BootQuestion, ...],
-    moment: int | None,
-) -> tuple[Journal, dict[HiveName, EditedHive], Verdict]:
-    """Apply what is pending, read all of it back, and ask the boot model about the outcome.
-
-    The second result is what brings back the hives. What is wrong on the machine of one target is
-    in the verdict for all.
-    """
-    journal = Journal()
-    hive_files = proposal.facts.hive_files
-    old: dict[HiveName, bytes] = {}
-    findings: dict[Finding, None] = {}
-    with tempfile.TemporaryDirectory(prefix="offline-mig-") as name:
-        scratch = Path(name)
-        if len(proposal.pending):
-            with joined_volumes(
-                disks,
-                layout,
-                volume,
-                writable=True,
-                discard_session=proposal.pending.discards_session,
-            ) as files:
-                old = hive_contents(files, hive_files, proposal.pending.hives)
-                # What was deleted is still in the source.
-                journal = apply_plan(
-                    proposal.pending,
-                    files,
-                    hive_files,
-                    scratch,
-                    moment,
-                    keep_deleted=False,
-                )
-        with joined_volumes(disks, layout, volume, writable=False) as files:
-            hives = edited_hives(files, hive_files, old)
-            facts = examine(files, volume.root, scratch)
-            require_done(proposal.wanted, OpenGuest(files, readable_hives(facts)))
-            for question in questions:
-                found = examine_boot(disks, layout, volume, files, facts, question, scratch)
-                findings |= dict.fromkeys(found.findings)
-    return journal, hives, judge(findings)
-
-
-def _verify_results(
-    engine: Engine,
-    jobs: tuple[CopyJob, ...],
-    layout: DiskLayout,
-    volume: SystemVolume,
-    proposal: Proposal,
-) -> None:
-    """Read the plan back once more, from the disks that are about to be published."""
-    results = tuple(OpenedDisk(job.target, job.format) for job in jobs)
-    with (
-        tempfile.TemporaryDirectory(prefix="offline-mig-") as scratch,
-        engine.open(results, writable=False) as disks,
-        joined_volumes(disks, layout, volume, writable=False) as files,
-    ):
-        verify_plan(proposal.wanted, files, proposal.facts.hive_files, Path(scratch))
-
-
-def _verdict_notes(verdict: Verdict) -> tuple[str, ...]:
-    """Return what the boot model says against the converted guest."""
-    if verdict.broken is None:
-        return tuple(
-            f"After the start: {finding.detail} ({finding.id})" for finding in verdict.findings
-        )
-    how = "would stop" if verdict.outcome is Outcome.STOPS else "may or may not start"
-    note = (
-        f"By the boot model the converted guest {how}: {verdict.broken.id}, "
-        f"{verdict.broken.detail} 'offline-mig doctor' tells more."
-    )
-    return (note,)
 
 
 def _plan_target(
