@@ -311,6 +311,14 @@ def test_other_files_are_told_as_such(text: bytes, said: str) -> None:
     assert said in refused.value.remedy
 
 
+def test_report_without_a_way_back_tells_of_deleted_files() -> None:
+    """That is what most conversions lack one for: VMware Tools are in the source only."""
+    with pytest.raises(SourceUnreadableError) as refused:
+        parse_journal(b'{"schema": "offline-mig/report/1"}', "it")
+    assert "files were deleted that only the source has" in str(refused.value)
+    assert "--keep-vmware-tools" in refused.value.remedy
+
+
 def test_page_that_unpacks_to_more_than_it_says() -> None:
     record = example()
     bomb = base64.b64encode(zlib.compress(bytes(200 * 1024 * 1024))).decode()

@@ -24,7 +24,7 @@ def journal_of_report(report: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where} is the report of a conversion that cannot be undone: nothing was changed, "
             "files were deleted that only the source has, or another disk than that with Windows "
             "was changed; the notes in it say which.",
-            "The source is as it was. Start that, or convert it once more; with "
+            "Convert the source once more; it is as it was, and the way back. With "
             "--keep-vmware-tools no files are deleted.",
         )
     # Of hives whose logs were replayed the old pages have it all.
