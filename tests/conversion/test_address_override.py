@@ -68,6 +68,9 @@ def test_what_is_understood(text: str, override: AddressOverride) -> None:
         f"{MAC}=127.0.0.1/8",
         f"{MAC}=224.0.0.1/4",
         "00:50:56:0a:0b=192.0.2.10/24",
+        f"{MAC}=2001:db8::2/64,fe80::1%12",
+        f"{MAC}=2001:db8::2%1/64",
+        f"{MAC}=192.0.2.10/24,,fe80::1%\u30c4",
     ],
 )
 def test_what_is_refused(text: str) -> None:

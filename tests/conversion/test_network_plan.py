@@ -359,8 +359,9 @@ def test_what_is_not_kept_is_said_and_set_again(every_driver: Path, tmp_path: Pa
     assert plan.blocks == ()
     assert plan.placed == frozenset()
     assert [c.kept for c in plan.connections] == [Kept.FIRST_BOOT] * 2
-    first, second = plan.notes
+    first, gateway, second = plan.notes
     assert '"Local Area Connection 2" (198.51.100.7/25' in first
+    assert 'gateway of IPv6 that was set by hand on "Local Area Connection 2"' in gateway
     assert "192.0.2.10/24" in second
     (step,) = plan.steps
     script = "\n".join(step.commands)
@@ -417,6 +418,91 @@ def test_a_team_is_told(every_driver: Path, tmp_path: Path) -> None:
     found = bench(MemoryVolume(files), guest.cards, every_driver, tmp_path)
     (note,) = found.plan.notes
     assert note.startswith('"Team 1" (DHCP) is a team.')
+    # A member's address is the team's: what the member had of before would come to the team.
+    assert found.plan.steps == ()
+    assert [c.kept for c in found.plan.connections] == [Kept.IN_PLACE] * 2
+    given = (parse_override("00:50:56:1a:2b:10=203.0.113.5/24"),)
+    options = ConvertOptions(Path("/o"), (), ip=given)
+    (step,) = plan_network(found.facts, found.machine, found.drivers, options).steps
+    assert any(team in line for line in step.commands)
+
+
+def _with_changed(
+    guest: TwoCards, key: str, values: dict[str, RegistryValue], drivers: Path, scratch: Path
+) -> Bench:
+    files = system_volume(guest.spec, guest.hives())
+    with edited(files, HiveName.SYSTEM, scratch) as hive:
+        for name, value in values.items():
+            hive.set_value(rf"ControlSet001\{key}", name, value)
+    return bench(MemoryVolume(files), guest.cards, drivers, scratch)
+
+
+def test_a_disabled_card_is_not_looked_for(every_driver: Path, tmp_path: Path) -> None:
+    guest = two_cards.WINDOWS_10
+    disabled = {"ConfigFlags": RegistryValue.dword(1)}
+    found = _with_changed(guest, rf"Enum\{guest.devices[1]}", disabled, every_driver, tmp_path)
+    assert [c.kept for c in found.plan.connections] == [Kept.CHECKED, Kept.IN_PLACE]
+    (step,) = found.plan.steps
+    assert "00:50:56:1a:2b:10" in step.title
+    assert "00:50:56:1a:2b:11" not in step.title
+    given = (parse_override("00:50:56:1a:2b:11=203.0.113.5/24"),)
+    options = ConvertOptions(Path("/o"), (), ip=given)
+    with pytest.raises(UnfitRequestError, match=r'is disabled in the guest \("Ethernet1"\)'):
+        plan_network(found.facts, found.machine, found.drivers, options)
+    drivers = _without_network_driver(found.drivers)
+    plan = plan_network(found.facts, found.machine, drivers, ConvertOptions(Path("/o"), ()))
+    assert [c.kept for c in plan.connections] == [Kept.FIRST_BOOT, Kept.NOT]
+    assert '"Ethernet1" is disabled in the guest; the new connection is not.' in plan.notes
+
+
+def test_a_card_with_an_address_of_the_users_is_looked_for_by_it(
+    every_driver: Path, tmp_path: Path
+) -> None:
+    (step,) = made(two_cards.WINDOWS_10, every_driver, tmp_path).plan.steps
+    at = step.commands.index("set MAC=00-50-56-1A-2B-11")
+    assert step.commands[at + 1] == "set OWN=02-00-00-00-00-42"
+
+
+def test_name_servers_of_ipv6_are_set_again(every_driver: Path, tmp_path: Path) -> None:
+    guest = two_cards.WINDOWS_7
+    key = rf"Services\Tcpip6\Parameters\Interfaces\{SECOND}"
+    servers = {"NameServer": RegistryValue.sz("2001:db8::53,2001:db8::54")}
+    found = _with_changed(guest, key, servers, every_driver, tmp_path)
+    drivers = _without_network_driver(found.drivers)
+    plan = plan_network(found.facts, found.machine, drivers, ConvertOptions(Path("/o"), ()))
+    script = "\n".join(plan.steps[0].commands)
+    assert 'ipv6 set dnsserver "%CONNECTION%" static 2001:db8::53' in script
+    assert 'ipv6 add dnsserver "%CONNECTION%" 2001:db8::54' in script
+
+
+def test_notes_say_what_is_given(every_driver: Path, tmp_path: Path) -> None:
+    guest = GuestSpec(GuestKind.WINDOWS_10)
+    volume = MemoryVolume(system_volume(guest))
+    known = Nic(0, "vmxnet3", "00:50:56:1a:2b:10", pci_slot=160)
+    nics = (known, Nic(1, "vmxnet3", "00:50:56:ff:ff:ff", pci_slot=224))
+    targets = (TargetKind.KUBEVIRT,)
+    found = bench(volume, nics, every_driver, tmp_path, targets)
+    unknown = "00:50:56:ff:ff:ff"
+    assert [note.endswith("by DHCP.") for note in found.plan.notes if unknown in note] == [True]
+    assert not any("pod network" in note for note in found.plan.notes)
+    given = (parse_override(f"{unknown}=203.0.113.5/24"),)
+    options = ConvertOptions(Path("/o"), (), targets=targets, ip=given)
+    plan = plan_network(found.facts, found.machine, found.drivers, options)
+    (note,) = (note for note in plan.notes if unknown in note)
+    assert note.endswith("which is given 203.0.113.5/24 when Windows first starts.")
+    assert any("pod network" in note for note in plan.notes)
+
+
+def test_a_name_that_is_lost_is_told(every_driver: Path, tmp_path: Path) -> None:
+    volume = MemoryVolume(system_volume(GuestSpec(GuestKind.WINDOWS_10)))
+    nics = (Nic(0, "vmxnet3", "00:50:56:1a:2b:10", pci_slot=160),)
+    found = bench(volume, nics, every_driver, tmp_path)
+    drivers = _without_network_driver(found.drivers)
+    plan = plan_network(found.facts, found.machine, drivers, ConvertOptions(Path("/o"), ()))
+    (note,) = plan.notes
+    name = plan.connections[0].interface.name
+    assert note.startswith(f'The name "{name}" stays with a card that is gone')
+    assert note.endswith("a new connection, by DHCP.")
 
 
 def test_given_addresses_are_set_when_windows_first_starts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -17,10 +18,12 @@ import pytest
 from fixtures.wine import Wine, windows_path
 from offline_mig.surgery.network_script import CardSettings, can_be_named, network_script
 from offline_mig.windows.interface_settings import Gateway, InterfaceSettings
-from offline_mig.windows.network_interfaces import PersistentRoute
+from offline_mig.windows.network_interfaces import PersistentRoute, VirtualInterface
 
 _STAND_IN = Path(__file__).parents[1] / "fixtures" / "network_tools.c"
 GUID = "{5C3A1F0E-9B1D-4E57-8A44-2F6D0C9E7B13}"
+SECOND_GUID = "{0E6D9C0A-7F3B-4C1D-9B52-64A1D0C3E8F7}"
+THIRD = "{BBBBBBBB-1111-2222-3333-444444444444}"
 OTHER = "{AAAAAAAA-1111-2222-3333-444444444444}"
 SETTINGS = InterfaceSettings(
     dhcp=False,
@@ -47,9 +50,11 @@ class Guest:
         for name in ("getmac", "netsh", "reg", "ping", "route"):
             shutil.copy(program, folder / f"{name}.exe")
 
-    def run(self, *cards: CardSettings, nt6: bool = True) -> tuple[int, list[str]]:
+    def run(
+        self, *cards: CardSettings, nt6: bool = True, virtual: tuple[VirtualInterface, ...] = ()
+    ) -> tuple[int, list[str]]:
         """Run the script; returns its exit code, and how it called the programs."""
-        lines = ("@echo off", *network_script(cards, nt6=nt6))
+        lines = ("@echo off", *network_script(cards, nt6=nt6, virtual=virtual))
         here = windows_path(self.folder)
         text = "\r\n".join((*lines, "")).replace(r"%SystemRoot%\System32", here)
         (self.folder / "network.cmd").write_bytes(text.encode("ascii"))
@@ -114,7 +119,7 @@ def test_a_new_connection_gets_all_settings_and_the_name(guest: Guest) -> None:
             rf"\{{4D36E972-E325-11CE-BFC1-08002BE10318}}\{GUID} /f"
         ),
         rf"reg delete {services}\Tcpip\Parameters\Interfaces\{GUID} /f",
-        'netsh interface set name "name=Ethernet 2" newname=Ethernet0',
+        'netsh interface set interface "name=Ethernet 2" newname=Ethernet0',
     ]
 
 
@@ -151,6 +156,12 @@ def test_xp_is_spared_what_it_does_not_know(guest: Guest) -> None:
     assert code == 0
     assert not any("ipv6" in call or "ipv4" in call for call in called)
     assert any(call.endswith("255.255.255.0 192.0.2.1 1") for call in called), "its least metric"
+    services = r"HKLM\SYSTEM\CurrentControlSet\Services"
+    metric = (
+        rf"reg add {services}\Tcpip\Parameters\Interfaces\{OTHER} /v InterfaceMetric "
+        "/t REG_DWORD /d 7 /f"
+    )
+    assert metric in called
 
 
 def test_a_card_that_is_not_found_is_waited_for_and_told(guest: Guest) -> None:
@@ -161,12 +172,81 @@ def test_a_card_that_is_not_found_is_waited_for_and_told(guest: Guest) -> None:
     assert not any(call.startswith(("netsh", "reg")) for call in called)
 
 
-def test_an_address_that_windows_refuses_is_a_failure(guest: Guest) -> None:
-    guest.has(("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"))
-    (guest.folder / "netsh.code").write_text("1")
-    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+def test_an_address_that_windows_refuses_leaves_the_old_connection(guest: Guest) -> None:
+    guest.has(
+        ("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"),
+        ("Ethernet 3", "00-50-56-1A-2B-11", rf"\Device\Tcpip_{THIRD}"),
+    )
+    (guest.folder / "netsh.refuses").write_text("192.0.2.10")
+    second = replace(SETTINGS, addresses=(IPv4Interface("192.0.2.20/24"),))
+    code, called = guest.run(
+        CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None),
+        CardSettings("00:50:56:1a:2b:11", SECOND_GUID, "Ethernet1", second, None),
+    )
     assert code == 1
-    assert any("set name" in call for call in called), "the rest is done all the same"
+    assert any("add address" in call for call in called), "the rest is done all the same"
+    deleted = [call for call in called if call.startswith("reg delete")]
+    assert len(deleted) == 2
+    assert all(SECOND_GUID in call for call in deleted), "the other card's is known to be needless"
+    assert not any("newname=Ethernet0" in call for call in called)
+
+
+def test_a_name_that_windows_refuses_is_a_failure(guest: Guest) -> None:
+    guest.has(("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"))
+    (guest.folder / "netsh.refuses").write_text("newname=")
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, GIVEN))
+    assert code == 1
+    assert called[-1].startswith('netsh interface ip set address "Ethernet 2" static 198.51.100.7')
+
+
+def test_given_addresses_come_to_the_connection_by_its_new_name(guest: Guest) -> None:
+    guest.has(("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"))
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, GIVEN))
+    assert code == 0
+    assert called[-1].startswith("netsh interface ip set address Ethernet0 static 198.51.100.7")
+
+
+def test_a_name_of_an_earlier_try_is_not_given_again(guest: Guest) -> None:
+    guest.has(("Ethernet0", SHOWN, rf"\Device\Tcpip_{OTHER}"))
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    assert code == 0
+    assert not any("newname" in call for call in called)
+
+
+@pytest.mark.parametrize("name", ["R&D", "DMZ, inner", "a=b;c", "a^b"])
+def test_a_new_connection_of_any_name_is_found(guest: Guest, name: str) -> None:
+    guest.has((name, SHOWN, rf"\Device\Tcpip_{OTHER}"))
+    code, called = guest.run(CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None))
+    assert code == 0
+    shown = f'"{name}"' if " " in name else name
+    assert called[1].startswith(f"netsh interface ip set address {shown} static 192.0.2.10 ")
+    assert any(OTHER in call for call in called), "its GUID is found behind the name"
+    assert any(call.endswith("newname=Ethernet0") for call in called)
+
+
+@pytest.mark.parametrize("there", [rf"\Device\Tcpip_{THIRD}", "Media disconnected"])
+def test_a_team_with_the_address_of_its_member_is_none(guest: Guest, there: str) -> None:
+    team = VirtualInterface(THIRD, "Team 1", "a team", InterfaceSettings())
+    guest.has(("Ethernet 2", SHOWN, rf"\Device\Tcpip_{OTHER}"), ("Team 1", SHOWN, there))
+    code, called = guest.run(CardSettings(MAC, GUID, "Member", SETTINGS, None), virtual=(team,))
+    assert code == 0
+    assert any('"Ethernet 2"' in call for call in called)
+    assert not any("Team 1" in call or THIRD in call for call in called)
+
+
+def test_a_card_is_found_by_the_address_that_the_user_gave_it(guest: Guest) -> None:
+    guest.has(("Ethernet0", "02-00-00-00-00-42", rf"\Device\Tcpip_{GUID}"))
+    card = CardSettings(MAC, GUID, "Ethernet0", SETTINGS, None, own_mac="02:00:00:00:00:42")
+    code, called = guest.run(card)
+    assert (code, called) == (0, ["getmac /v /fo csv /nh"])
+
+
+def test_what_a_guest_says_of_its_name_servers_is_no_command() -> None:
+    odd = replace(SETTINGS, dns=("fe80::1%&calc", "fe80::2%\u30c4", "2001:db8::53"))
+    script = "\n".join(network_script([CardSettings(MAC, GUID, "Lan", odd, None)], nt6=True))
+    assert "calc" not in script
+    assert script.isascii()
+    assert "2001:db8::53" in script
 
 
 @pytest.mark.parametrize(

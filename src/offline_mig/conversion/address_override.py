@@ -28,6 +28,8 @@ class AddressOverride:
 
 def parse_override(text: str) -> AddressOverride:
     """Read an override as the user writes it; raises ValueError, with what is wrong."""
+    if "%" in text:
+        raise ValueError(f"{text!r}: an address with a zone (%) is of one machine alone.")
     mac, separator, rest = text.partition("=")
     parts = [part.strip() for part in rest.split(",")]
     if not separator or not _MAC.fullmatch(mac.strip()):

@@ -41,7 +41,6 @@ from offline_mig.windows.interface_settings import InterfaceSettings
 from offline_mig.windows.network_interfaces import (
     NetworkInterface,
     NetworkState,
-    PersistentRoute,
     read_network,
 )
 
@@ -105,19 +104,24 @@ def plan_network(
     matches = match_adapters(machine.nics, state.interfaces)
     adapters: list[NewAdapter] = []
     connections: list[ConnectionOutcome] = []
+    of_others = bool(state.virtual)
     for match in matches.matched:
         adapter, reason = _new_adapter(facts, machine, drivers, options, match)
         if adapter is not None:
             adapters.append(adapter)
+        mac = unicast_mac(match.nic.mac)
+        own = given.get(mac or "")
+        if adapter is not None and own is not None:
+            _require_enabled(match)
         connections.append(
             ConnectionOutcome(
                 match.position,
-                unicast_mac(match.nic.mac),
+                mac,
                 match.interface,
                 match.by,
-                _kept(facts, match, bound=adapter is not None),
+                _kept(facts, match, bound=adapter is not None, of_others=of_others),
                 reason,
-                given.get(unicast_mac(match.nic.mac) or ""),
+                own,
             )
         )
     return NetworkPlan(
@@ -125,10 +129,13 @@ def plan_network(
         tuple(connections),
         matches.absent,
         _blocks(facts, adapters),
-        _steps(facts, state.routes, connections, matches, given),
+        _steps(facts, state, connections, matches, given),
         frozenset(adapter.match.position for adapter in adapters),
         (
-            *_notes(facts, machine, drivers, options, matches, connections),
+            *_notes_of_connections(connections),
+            *_notes_of_cards(matches, given),
+            *_notes_of_targets(facts, machine, drivers, options, connections),
+            *_notes_of_pods(options, connections, given),
             *_notes_of_virtual(state),
         ),
     )
@@ -162,19 +169,34 @@ def _given(
     return {mac: settings_given(overrides) for mac, overrides in by_card.items()}
 
 
-def _kept(facts: GuestFacts, match: MatchedAdapter, *, bound: bool) -> Kept:
+def _require_enabled(match: MatchedAdapter) -> None:
+    if match.interface.disabled:
+        raise UnfitRequestError(
+            f'The network card {match.nic.mac} is disabled in the guest ("{match.interface.name}") '
+            "and stays so: no address can be set on it when Windows first starts.",
+            "Leave --ip out for this card, and set its address in the guest when it is enabled.",
+        )
+
+
+def _kept(facts: GuestFacts, match: MatchedAdapter, *, bound: bool, of_others: bool) -> Kept:
+    """Return what becomes of a connection; ``of_others`` is whether cards may be in a team.
+
+    A disabled card shows nowhere by its address, and what was set on it is not to come to life. A
+    member of a team has settings of before, and no address that could be looked at.
+    """
     # The new machine's card has another address where the source's is none for a card.
     mac = unicast_mac(match.nic.mac)
     lasting = match.interface.settings.set_by_hand and mac is not None
-    helped = lasting and supports_first_boot(facts)
+    helped = lasting and supports_first_boot(facts) and not match.interface.disabled
     if bound:
-        return Kept.CHECKED if helped and installs_by_itself(facts) else Kept.IN_PLACE
+        checked = helped and installs_by_itself(facts) and not of_others
+        return Kept.CHECKED if checked else Kept.IN_PLACE
     return Kept.FIRST_BOOT if helped else Kept.NOT
 
 
 def _steps(
     facts: GuestFacts,
-    routes: tuple[PersistentRoute, ...],
+    state: NetworkState,
     connections: Sequence[ConnectionOutcome],
     matches: AdapterMatches,
     given: Mapping[str, InterfaceSettings],
@@ -190,14 +212,23 @@ def _steps(
         if settings is not None and mac in given:
             settings = with_given(settings, given[mac])
         cards.append(
-            CardSettings(mac, interface.guid, interface.name, settings, given.get(mac), routes)
+            CardSettings(
+                mac,
+                interface.guid,
+                interface.name,
+                settings,
+                given.get(mac),
+                state.routes,
+                interface.own_mac,
+            )
         )
     for _, nic in matches.unknown_nics:
-        if nic.mac is not None and nic.mac in given:
-            cards.append(CardSettings(nic.mac, None, None, None, given[nic.mac]))
+        mac = unicast_mac(nic.mac)
+        if mac is not None and mac in given:
+            cards.append(CardSettings(mac, None, None, None, given[mac]))
     if not cards:
         return ()
-    commands = network_script(cards, nt6=facts.version.nt >= _NT6)
+    commands = network_script(cards, nt6=facts.version.nt >= _NT6, virtual=state.virtual)
     macs = ", ".join(card.mac for card in cards)
     title = f"see that the network cards have their settings ({macs})"
     return (FirstBootStep("network", title, commands),)
@@ -249,15 +280,8 @@ def _blocks(facts: GuestFacts, adapters: Sequence[NewAdapter]) -> tuple[PlanBloc
     return tuple(blocks)
 
 
-def _notes(
-    facts: GuestFacts,
-    machine: Machine,
-    drivers: ChosenDrivers,
-    options: ConvertOptions,
-    matches: AdapterMatches,
-    connections: Sequence[ConnectionOutcome],
-) -> Iterator[str]:
-    """Yield what the user should know before anything is copied."""
+def _notes_of_connections(connections: Sequence[ConnectionOutcome]) -> Iterator[str]:
+    """Yield what of the guest's connections the user should know before anything is copied."""
     for connection in connections:
         interface = connection.interface
         if connection.kept is Kept.FIRST_BOOT:
@@ -267,24 +291,56 @@ def _notes(
                 "asks DHCP. What is bound to the connection besides, such as a firewall profile, "
                 "is as of a new one, and the old card stays as a hidden device."
             )
+            if interface.settings.ipv6 and not (connection.given and connection.given.ipv6):
+                yield (
+                    f'A gateway of IPv6 that was set by hand on "{interface.name}" is not known '
+                    "and not set again: look at it after the first start."
+                )
             if not can_be_named(interface.name):
                 yield f'Name the connection "{interface.name}" again: its name is beyond a script.'
-        if connection.kept is Kept.NOT and interface.settings.set_by_hand:
-            yield (
-                f'The settings of "{interface.name}" ({interface.settings.summary}) stay with a '
-                f"card that is gone: {connection.reason}. Set them again on the new connection."
-            )
+        if connection.kept is Kept.NOT:
+            yield from _notes_of_lost(connection)
         if connection.matched_by is MatchedBy.ORDER:
             yield (
                 f'Network card {connection.position + 1} is taken to be "{interface.name}" by '
                 "the order of the cards: neither address nor slot tells. Look at the connections "
                 "after the first start."
             )
-    if connections or matches.absent:
+
+
+def _notes_of_lost(connection: ConnectionOutcome) -> Iterator[str]:
+    interface = connection.interface
+    if interface.settings.set_by_hand:
+        yield (
+            f'The settings of "{interface.name}" ({interface.settings.summary}) stay with a '
+            f"card that is gone: {connection.reason}. Set them again on the new connection."
+        )
+    elif interface.name != interface.guid:
+        yield (
+            f'The name "{interface.name}" stays with a card that is gone: {connection.reason}. '
+            f"The card comes up as a new connection, {_how(connection.given)}."
+        )
+    if interface.disabled:
+        yield f'"{interface.name}" is disabled in the guest; the new connection is not.'
+
+
+def _how(given: InterfaceSettings | None) -> str:
+    """Say what address a new connection has."""
+    if given is None:
+        return "by DHCP"
+    return f"which is given {given.summary} when Windows first starts"
+
+
+def _notes_of_cards(
+    matches: AdapterMatches, given: Mapping[str, InterfaceSettings]
+) -> Iterator[str]:
+    """Yield what does not belong together: cards without a connection, and the other way round."""
+    if matches.matched or matches.absent:
         for position, nic in matches.unknown_nics:
+            how = _how(given.get(unicast_mac(nic.mac) or ""))
             yield (
                 f"Network card {position + 1} ({nic.mac or 'without a fixed address'}) is none "
-                "that the guest is known to have had; it comes up as a new connection, by DHCP."
+                f"that the guest is known to have had; it comes up as a new connection, {how}."
             )
     for interface in matches.absent:
         if interface.settings.set_by_hand:
@@ -292,7 +348,6 @@ def _notes(
                 f'"{interface.name}" ({interface.settings.summary}) belongs to a card that the '
                 "machine does not have; it is left as it is, a hidden device."
             )
-    yield from _notes_of_targets(facts, machine, drivers, options, connections)
 
 
 def _notes_of_virtual(state: NetworkState) -> Iterator[str]:
@@ -324,8 +379,16 @@ def _notes_of_targets(
                 f"in other places than on {kind}: there Windows takes them for new ones. Convert "
                 f"with '--target {kind}' alone to have them kept there."
             )
+
+
+def _notes_of_pods(
+    options: ConvertOptions,
+    connections: Sequence[ConnectionOutcome],
+    given: Mapping[str, InterfaceSettings],
+) -> Iterator[str]:
     pods = TargetKind.KUBEVIRT in options.targets and options.target.networks[0] == DEFAULT_NETWORK
-    if pods and any(not c.interface.settings.dhcp for c in connections):
+    settings = (*(c.interface.settings for c in connections), *given.values())
+    if pods and any(not one.dhcp for one in settings):
         yield (
             "KubeVirt's pod network gives the guest its address by DHCP; the fixed addresses of "
             "this guest do not work there. Choose a NetworkAttachmentDefinition with --network."

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from offline_mig.windows.interface_settings import Gateway, InterfaceSettings
-from offline_mig.windows.network_interfaces import PersistentRoute
+from offline_mig.windows.network_interfaces import PersistentRoute, VirtualInterface
 
 #: How often a card is looked for, and the seconds between: its driver may be being installed.
 _LOOKS, _PAUSE = 18, 10
 #: What a script can have in quotes without a second thought.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9 #()*._-]{1,256}")
 #: Notes that the command before failed. ("||" would be shorter, but Wine 8 takes it for "&".)
-_NOTED = "if errorlevel 1 set FAILED=1"
+_NOTED = "if errorlevel 1 set BAD=1"
 _NET_CLASS = "{4D36E972-E325-11CE-BFC1-08002BE10318}"
 
 
@@ -33,7 +33,7 @@ class CardSettings:
     ``guid`` and ``name`` are those of the connection that it is expected to have, None for a card
     without one. ``settings`` are what it gets if it came up as another connection, ``given`` what
     it gets in any case; both may be None. Of ``routes`` it gets with the former those whose gateway
-    it reaches.
+    it reaches. ``own_mac`` is an address that the user gave the card, which Windows may show.
     """
 
     mac: str
@@ -42,17 +42,21 @@ class CardSettings:
     settings: InterfaceSettings | None
     given: InterfaceSettings | None
     routes: tuple[PersistentRoute, ...] = ()
+    own_mac: str | None = None
 
 
-def network_script(cards: Sequence[CardSettings], *, nt6: bool) -> tuple[str, ...]:
+def network_script(
+    cards: Sequence[CardSettings], *, nt6: bool, virtual: Sequence[VirtualInterface] = ()
+) -> tuple[str, ...]:
     """Return the lines of a cmd script, which ends with 0 if every card has its settings.
 
-    ``nt6`` is whether it is for Windows Vista or later.
+    ``nt6`` is whether it is for Windows Vista or later. ``virtual`` are interfaces that may have
+    the address of a card that they are made of, and are not that card.
     """
     lines = list(_HEAD)
     for number, card in enumerate(cards, start=1):
         lines += _card(card, number, nt6=nt6)
-    return (*lines, *_TAIL)
+    return (*lines, *_FIND, *_not_a_card(virtual), *_FOUND)
 
 
 def can_be_named(name: str) -> bool:
@@ -67,7 +71,7 @@ _HEAD = (
     rf"set CONNECTIONS=HKLM\SYSTEM\CurrentControlSet\Control\Network\{_NET_CLASS}",
     "set FAILED=0",
 )
-_TAIL = (
+_FIND = (
     "exit /b %FAILED%",
     ":find",
     "rem Sets CONNECTION to the name of the card's connection, and GUID.",
@@ -75,25 +79,49 @@ _TAIL = (
     ":look",
     "set CONNECTION=",
     "set GUID=",
-    r"""for /f "tokens=1-4 delims=," %%a in ('%TOOLS%\getmac.exe /v /fo csv /nh') do """
-    r"""if /i "%%~c"=="%MAC%" call :found "%%~a" "%%~d" """.rstrip(),
+    (
+        r"""for /f "delims=" %%l in ('%TOOLS%\getmac.exe /v /fo csv /nh') do """
+        r"""(set "LINE=%%l"& call :line)"""
+    ),
     "if defined CONNECTION goto :eof",
     "set /a LOOKS+=1",
     f"if %LOOKS% geq {_LOOKS} goto :eof",
     rf"%TOOLS%\ping.exe -n {_PAUSE + 1} 127.0.0.1 >nul",
     "goto look",
-    ":found",
-    "set CONNECTION=%~1",
-    "set TRANSPORT=%~2",
+    ":line",
+    "rem Parted at its quotes: a name may have commas, but neither a quote nor a bar.",
+    'set "LINE=%LINE:"=|%"',
+    (
+        'for /f "tokens=1,5,7 delims=|" %%a in ("%LINE%") do '
+        '(set "NAME=%%a"& set "SHOWN=%%b"& set "TRANSPORT=%%c")'
+    ),
+    'if /i "%SHOWN%"=="%MAC%" goto same',
+    'if /i not "%SHOWN%"=="%OWN%" goto :eof',
+    ":same",
+    "set FOUND=",
     "rem What is not \\Device\\Tcpip_{GUID} says that there is no link.",
-    'if /i "%TRANSPORT:~0,14%"=="\\Device\\Tcpip_" set GUID=%TRANSPORT:~14%',
+    'if /i "%TRANSPORT:~0,14%"=="\\Device\\Tcpip_" set "FOUND=%TRANSPORT:~14%"',
+)
+_FOUND = (
+    'set "CONNECTION=%NAME%"',
+    'set "GUID=%FOUND%"',
     "goto :eof",
 )
 
 
+def _not_a_card(virtual: Sequence[VirtualInterface]) -> Iterator[str]:
+    """Yield what passes teams and the like by; one without a link shows its name alone."""
+    for interface in virtual:
+        yield f'if /i "%FOUND%"=="{interface.guid}" goto :eof'
+        if can_be_named(interface.name):
+            yield f'if /i "%NAME%"=="{interface.name}" goto :eof'
+
+
 def _card(card: CardSettings, number: int, *, nt6: bool) -> Iterator[str]:
-    mac = card.mac.upper().replace(":", "-")
+    mac = _as_shown(card.mac)
     yield f"set MAC={mac}"
+    yield f"set OWN={_as_shown(card.own_mac or card.mac)}"
+    yield "set BAD="
     yield "call :find"
     yield f"if not defined CONNECTION goto absent{number}"
     if card.guid is not None:
@@ -103,7 +131,7 @@ def _card(card: CardSettings, number: int, *, nt6: bool) -> Iterator[str]:
         yield from _apply(card.settings, nt6=nt6)
         yield from _routes(card)
         if card.guid is not None:
-            yield from _forget(card.guid, card.name)
+            yield from _forget(card.guid, card.name, f"given{number}")
     if card.guid is not None:
         yield f"goto given{number}"
         yield f":kept{number}"
@@ -112,11 +140,16 @@ def _card(card: CardSettings, number: int, *, nt6: bool) -> Iterator[str]:
     if card.given is not None:
         yield f"echo {mac}: gets the addresses that were given"
         yield from _apply(card.given, nt6=nt6)
+    yield "if defined BAD set FAILED=1"
     yield f"goto next{number}"
     yield f":absent{number}"
     yield f"echo {mac}: no such card was found"
     yield "set FAILED=1"
     yield f":next{number}"
+
+
+def _as_shown(mac: str) -> str:
+    return mac.upper().replace(":", "-")
 
 
 def _apply(settings: InterfaceSettings, *, nt6: bool) -> Iterator[str]:
@@ -152,6 +185,12 @@ def _apply(settings: InterfaceSettings, *, nt6: bool) -> Iterator[str]:
         if settings.metric:
             yield f"{netsh} ipv4 set interface {card} metric={settings.metric}"
     interface = r'"%SERVICES%\Tcpip\Parameters\Interfaces\%GUID%"'
+    if settings.metric and not nt6:
+        # The netsh of NT 5 has no word for it; Windows reads it when it next starts.
+        yield (
+            rf"if defined GUID %TOOLS%\reg.exe add {interface} /v InterfaceMetric /t REG_DWORD "
+            f"/d {settings.metric} /f"
+        )
     if settings.domain and re.fullmatch(r"[A-Za-z0-9._-]+", settings.domain):
         yield (
             rf"if defined GUID %TOOLS%\reg.exe add {interface} /v Domain /t REG_SZ "
@@ -182,9 +221,14 @@ def _gateway(gateway: Gateway, *, nt6: bool) -> tuple[str, ...]:
 
 
 def _of_version(servers: Sequence[str], version: int) -> tuple[str, ...]:
-    """Return the addresses of an IP version; a guest's registry may have anything beside them."""
+    """Return the addresses of an IP version; a guest's registry may have anything beside them.
+
+    Behind a "%" an address of IPv6 may have any text, which cmd.exe would take for its own.
+    """
     found = []
     for server in servers:
+        if "%" in server:
+            continue
         try:
             address = ipaddress.ip_address(server)
         except ValueError:
@@ -206,16 +250,22 @@ def _routes(card: CardSettings) -> Iterator[str]:
             )
 
 
-def _forget(guid: str, name: str | None) -> Iterator[str]:
+def _forget(guid: str, name: str | None, after: str) -> Iterator[str]:
     """Yield what takes the old connection away, and gives its name to the new one.
 
-    Without its GUID it is not known that this is another connection than the old one.
+    It goes only when the new one has all settings, and with its GUID it is known that this is
+    another one than the old: else the script goes on at the label ``after``.
     """
-    known = r"if defined GUID %TOOLS%"
-    yield rf'{known}\reg.exe delete "%CONNECTIONS%\{guid}" /f'
-    yield rf'{known}\reg.exe delete "%SERVICES%\Tcpip\Parameters\Interfaces\{guid}" /f'
+    yield f"if defined BAD goto {after}"
+    yield f"if not defined GUID goto {after}"
+    yield rf'%TOOLS%\reg.exe delete "%CONNECTIONS%\{guid}" /f'
+    yield rf'%TOOLS%\reg.exe delete "%SERVICES%\Tcpip\Parameters\Interfaces\{guid}" /f'
     if name is not None and can_be_named(name):
+        # Of an earlier try.
+        yield f'if /i "%CONNECTION%"=="{name}" goto {after}'
         yield (
-            rf'{known}\netsh.exe interface set name name="%CONNECTION%" '
+            r'%TOOLS%\netsh.exe interface set interface name="%CONNECTION%" '
             f'newname="{name}"'
         )
+        yield _NOTED
+        yield f'if not defined BAD set "CONNECTION={name}"'

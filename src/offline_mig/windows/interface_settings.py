@@ -5,6 +5,7 @@ IPv4 settings lie in ``Services\Tcpip\Parameters\Interfaces\{GUID}`` in every Wi
 gateways once more in ``Control\Nsi``, and those of IPv6 only there, in values whose names begin
 with the interface's LUID: 10 of {eb004a00-...} has the addresses of IPv4, 16 its routes, as read
 off a Windows 7 with two fixed addresses. {eb004a01-...}, which is IPv6's, is taken to be alike.
+Name servers of IPv6 are in ``Services\Tcpip6``, by the same names as those of IPv4.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from offline_mig.windows.hive import RegistryView
 
 _TCPIP = r"Services\Tcpip\Parameters\Interfaces"
+_TCPIP6 = r"Services\Tcpip6\Parameters\Interfaces"
 _NETBT = r"Services\NetBT\Parameters\Interfaces"
 _NSI_IPV6 = r"Control\Nsi\{eb004a01-9b1a-11d4-9123-0050047759bc}\10"
 #: In such a value of Control\Nsi the prefix's length lies behind two lifetimes and two origins.
@@ -92,13 +94,20 @@ def read_interface_settings(
         dhcp=dhcp,
         addresses=() if dhcp else tuple(_addresses(system, key)),
         gateways=() if dhcp else tuple(_gateways(system, key)),
-        dns=tuple(re.findall(r"[^\s,]+", _text(system, key, "NameServer"))),
+        dns=(
+            *_name_servers(system, key),
+            *_name_servers(system, rf"{control_set}\{_TCPIP6}\{guid}"),
+        ),
         domain=_text(system, key, "Domain"),
         metric=_number(system, key, "InterfaceMetric") or 0,
         wins=_strings(system, netbt, "NameServerList"),
         netbios=netbios if netbios in _NETBIOS else 0,
         ipv6=tuple(_ipv6_addresses(system, control_set, luid_index)),
     )
+
+
+def _name_servers(system: RegistryView, key: str) -> list[str]:
+    return re.findall(r"[^\s,]+", _text(system, key, "NameServer"))
 
 
 def _addresses(system: RegistryView, key: str) -> Iterator[ipaddress.IPv4Interface]:
