@@ -30,9 +30,19 @@ def test_new_results_replace_all_earlier_ones(tmp_path: Path) -> None:
     put(tmp_path, "old")
     with open_workspace(tmp_path, "guest") as workspace:
         put(workspace.folder, "new")
-        workspace.publish(NAMES)
+        workspace.publish(NAMES, overwrite=True)
     assert contents(tmp_path) == {name: f"new {name}" for name in NAMES}
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("name", ["guest-disk1.qcow2", "guest.qemu.sh"])
+def test_what_has_come_meanwhile_is_not_replaced_unasked(tmp_path: Path, name: str) -> None:
+    with open_workspace(tmp_path, "guest") as workspace:
+        put(workspace.folder, "new")
+        put(tmp_path, "another's", (name,))
+        with pytest.raises(OutputRefusedError, match=f"already holds {name}"):
+            workspace.publish(NAMES, (*NAMES, "guest.qemu.sh"), overwrite=False)
+    assert contents(tmp_path) == {name: f"another's {name}"}
 
 
 @pytest.mark.parametrize("last", range(1, len(NAMES)))
@@ -46,7 +56,7 @@ def test_a_result_that_cannot_take_its_place_brings_all_earlier_ones_back(
     with open_workspace(tmp_path, "guest") as workspace:
         put(workspace.folder, "new")
         with pytest.raises(OutputRefusedError):
-            workspace.publish(names)
+            workspace.publish(names, overwrite=True)
         assert contents(tmp_path) == {name: f"old {name}" for name in earlier}
     assert contents(tmp_path) == {name: f"old {name}" for name in earlier}
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -85,7 +95,7 @@ def test_earlier_results_of_other_targets_go_with_their_disks(tmp_path: Path) ->
     names = (*NAMES[:2], "guest.qemu.sh", NAMES[-1])
     with open_workspace(tmp_path, "guest") as workspace:
         put(workspace.folder, "new", names)
-        workspace.publish(names, (*NAMES[:-1], "guest.qemu.sh", NAMES[-1]))
+        workspace.publish(names, (*NAMES[:-1], "guest.qemu.sh", NAMES[-1]), overwrite=True)
     assert contents(tmp_path) == {name: f"new {name}" for name in names}
 
 

@@ -154,7 +154,7 @@ def _reuse(
                         f"{name} has changed in the cache {cache.folder}.",
                         f"Delete {entry.folder} and convert again.",
                     )
-            workspace.publish(tuple(entry.files), every_name)
+            workspace.publish(tuple(entry.files), every_name, overwrite=options.overwrite)
     disks = report["published"][: len(report["target"]["disk_sha256"])]
     return Reused(
         name=machine.name,

@@ -272,7 +272,7 @@ def _convert(
             hashed = {name: file_sha256(workspace.folder / name) for name in others}
             run = Run(began, datetime.now(UTC)) if options.moment is None else None
             workspace.write(of_results.provenance, provenance_json(report, hashed, run))
-        results = list(workspace.publish(published, of_results.every))
+        results = list(workspace.publish(published, of_results.every, overwrite=options.overwrite))
     return Conversion(output, documents, tuple(results[: len(names)]), results[-1], report)
 
 

@@ -45,15 +45,19 @@ class Workspace:
             mode = stat.S_IMODE(path.stat().st_mode)
             path.chmod(mode | (mode & 0o444) >> 2)
 
-    def publish(self, names: Sequence[str], earlier: Sequence[str] = ()) -> tuple[Path, ...]:
+    def publish(
+        self, names: Sequence[str], earlier: Sequence[str] = (), *, overwrite: bool
+    ) -> tuple[Path, ...]:
         """Give finished files their final names in the output folder, in the given order.
 
         Each is on stable storage before it appears. ``earlier`` are all names that earlier
         results may have, in their order; by default those of the new. Of earlier results the last
         named goes first: the report, then what names the disks, so that nothing is ever seen
         beside a disk that is not its own. All of them are put back when one of the new cannot
-        take its place. Raises OutputRefusedError.
+        take its place. Without ``overwrite`` there must be none: what has come while the new were
+        made is somebody else's. Raises OutputRefusedError.
         """
+        _refuse_earlier(self.output, earlier or names, overwrite=overwrite)
         replaced = self.folder / _REPLACED
         published: list[str] = []
         try:
@@ -122,9 +126,14 @@ def refuse_existing(
             f"{strange[0]} is in the way and is no plain file.",
             "Move it away, or choose another folder with -o.",
         )
+    _refuse_earlier(output, names, overwrite=overwrite)
+
+
+def _refuse_earlier(output: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    existing = [name for name in names if os.path.lexists(output / name)]
     if existing and not overwrite:
         raise OutputRefusedError(
-            f"{output} already holds {', '.join(path.name for path in existing)}.",
+            f"{output} already holds {', '.join(existing)}.",
             "Choose another folder with -o, or give --overwrite to replace them.",
         )
 
