@@ -9,7 +9,8 @@ import pytest
 
 from fixtures.ovf import File, descriptor, pack
 from offline_mig.batch.discovery import FoundMachine, find_machines, unique_names
-from offline_mig.errors import SourceUnreadableError
+from offline_mig.batch.plan_guests import plan_at
+from offline_mig.errors import OutputRefusedError, SourceUnreadableError
 
 _MIB = 1024 * 1024
 
@@ -50,6 +51,25 @@ def test_a_machine_has_its_disks_and_extents_and_those_below(tmp_path: Path) -> 
     vmx(tmp_path / "a/a.vmx", "SNAP.vmdk")
     # A snapshot that is not the current one is no machine of its own.
     assert found(tmp_path) == {"a/a.vmx": ("a.vmx", "snap.vmdk", "base.vmdk", "base-flat.vmdk")}
+
+
+def test_a_branch_of_snapshots_beside_the_current_one_is_no_machine(tmp_path: Path) -> None:
+    image(tmp_path / "vm.vmdk", "-o", "subformat=monolithicFlat")
+    for name, below in (("1", "vm"), ("2", "vm-000001"), ("3", "vm")):
+        image(tmp_path / f"vm-00000{name}.vmdk", "-b", f"{below}.vmdk", "-F", "vmdk")
+    # As ESXi splits them: a descriptor, and what has changed in a file of its own.
+    for name, parent in (("1", "vm"), ("2", "vm-000001")):
+        path = tmp_path / f"vm-00000{name}.vmdk"
+        path.rename(tmp_path / f"vm-00000{name}-delta.vmdk")
+        path.write_text(
+            "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=fffffffe\n"
+            f'createType="vmfsSparse"\nparentFileNameHint="{parent}.vmdk"\n'
+            f'RW 40960 VMFSSPARSE "vm-00000{name}-delta.vmdk"\n'
+        )
+    vmx(tmp_path / "vm.vmx", "vm-000003.vmdk")
+    assert found(tmp_path) == {
+        "vm.vmx": ("vm.vmx", "vm-000003.vmdk", "vm.vmdk", "vm-flat.vmdk"),
+    }
 
 
 def test_a_libvirt_domain_is_the_machine_of_the_disks_beside_it(tmp_path: Path) -> None:
@@ -160,6 +180,20 @@ def test_places_that_are_left_out(tmp_path: Path) -> None:
     assert [machine.source for machine in machines] == [tmp_path / "in/c.qcow2"]
 
 
+@pytest.mark.parametrize("spelled", ["out", "in/../out", "link"])
+def test_the_output_is_left_out_however_it_is_spelled(tmp_path: Path, spelled: str) -> None:
+    for name in ("ex/in/c.qcow2", "ex/out/b.qcow2", "ex/earlier/a.qcow2"):
+        image(tmp_path / name)
+    (tmp_path / "ex/link").symlink_to(tmp_path / "ex/out", target_is_directory=True)
+    # The results of another batch.
+    (tmp_path / "ex/earlier/batch").mkdir()
+    (tmp_path / "ex/earlier/batch/journal.jsonl").touch()
+    machines = plan_at(tmp_path / "ex", tmp_path / "ex" / spelled).plan.guests
+    assert [machine.source for machine in machines] == [tmp_path / "ex/in/c.qcow2"]
+    with pytest.raises(OutputRefusedError, match="both searched"):
+        plan_at(tmp_path / "ex", tmp_path / "ex/in/..")
+
+
 def test_a_single_machine_can_be_named(tmp_path: Path) -> None:
     disk = image(tmp_path / "a.vmdk")
     source = vmx(tmp_path / "a.vmx", "a.vmdk", name="The Box")
@@ -177,3 +211,9 @@ def test_names_of_results_are_unique_and_sound(tmp_path: Path) -> None:
     assert list(unique_names(machines).values()) == [
         "Box", "box-2", "box-2-2", "up", "windows", "rf",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("web", "web-disk1"), ("WEB-disk1", "web")])
+def test_no_machine_is_called_as_a_disk_of_another(tmp_path: Path, names: tuple[str, str]) -> None:
+    machines = [FoundMachine(tmp_path / name, name, ()) for name in names]
+    assert list(unique_names(machines).values()) == [names[0], f"{names[1]}-2"]

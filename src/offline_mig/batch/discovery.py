@@ -10,10 +10,13 @@ machine of its own.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from offline_mig.batch.journal import journal_path
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.images.qcow2_header import MAGIC as QCOW2_MAGIC
 from offline_mig.images.qcow2_header import parse_qcow2_header
@@ -48,6 +51,8 @@ _RAW = {".raw", ".img", ".dd"}
 _IMAGES = {".vmdk", ".qcow2", ".vdi", ".vhd", ".vhdx"} | _RAW
 #: What VMware notes changed blocks in (changed block tracking); no disk, whatever its ending.
 _TRACKING = "-ctk.vmdk"
+#: What the results of a machine with several disks add to its name: see result_names.py.
+_DISK = re.compile(r"-disk\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,9 @@ class Discovery:
 def find_machines(place: Path, besides: Sequence[Path] = ()) -> Discovery:
     """Return all machines below the folder ``place``, or the one that ``place`` is.
 
-    ``besides`` are folders that are not looked into, and neither are hidden ones, nor those that
-    links lead to. Raises SourceUnreadableError when ``place`` cannot be looked at.
+    ``besides`` are folders that are not looked into, however they are spelled, and neither are
+    hidden ones, those that links lead to, or the results of batches. Raises
+    SourceUnreadableError when ``place`` cannot be looked at.
     """
     try:
         if not place.is_dir():
@@ -81,7 +87,7 @@ def find_machines(place: Path, besides: Sequence[Path] = ()) -> Discovery:
     except OSError as error:
         raise unreadable(place, error) from error
     unread: list[Path] = []
-    left_out = {folder.absolute() for folder in besides}
+    left_out = {folder.resolve() for folder in besides}
     folders = []
 
     def failed(error: OSError) -> None:
@@ -91,8 +97,13 @@ def find_machines(place: Path, besides: Sequence[Path] = ()) -> Discovery:
         inner[:] = sorted(
             entry
             for entry in inner
-            if not entry.startswith(".") and Path(name, entry) not in left_out
+            if not entry.startswith(".")
+            and Path(name, entry).resolve() not in left_out
+            and not os.path.lexists(journal_path(Path(name, entry)))
         )
+        if files and not os.access(name, os.X_OK):
+            # The names in it can be read, and nothing else.
+            unread.append(Path(name))
         folders.append(_Folder(Path(name), files))
     if place.absolute() in unread:
         raise SourceUnreadableError(
@@ -119,7 +130,8 @@ class _Folder:
             for path in paths
             if path.suffix.lower() in suffixes
             and not path.name.lower().endswith(_TRACKING)
-            and path.is_file()
+            # Unlike Path.is_file() that does not raise where the folder cannot be entered.
+            and os.path.isfile(path)  # noqa: PTH113
         ]
 
     def files(self, names: Iterable[str]) -> list[Path]:
@@ -166,13 +178,17 @@ def _machines(folders: Sequence[_Folder]) -> list[FoundMachine]:
                 described.append(machine)
         taken = {file for machine in described for file in machine.files}
         images = [path for path in folder.having(_IMAGES) if path not in taken]
-        # A snapshot of a machine that is not its current one names a disk that is.
-        images = [path for path in images if taken.isdisjoint(folder.named_by(path))]
+        # Snapshots of a machine that are not its current one rest on a disk of it at last.
         below = {file for path in images for file in folder.named_by(path)}
+        images = [
+            path
+            for path in images
+            if path not in below and taken.isdisjoint(folder.with_all_below([path]))
+        ]
         described += [
             _machine(path, folder)
             for path in images
-            if path not in below and not (path.suffix.lower() in _RAW and _is_small(path))
+            if not (path.suffix.lower() in _RAW and _is_small(path))
         ]
         found += sorted(described, key=lambda machine: machine.source)
     return found
@@ -259,23 +275,35 @@ def _vmdk_text(path: Path, head: bytes) -> bytes:
 
 
 def _is_small(path: Path) -> bool:
-    return path.stat().st_size < _LEAST_RAW
+    with suppress(OSError):
+        return path.stat().st_size < _LEAST_RAW
+    # Whoever converts it will say what is wrong with it.
+    return False
 
 
 def unique_names(machines: Sequence[FoundMachine]) -> Mapping[Path, str]:
     """Return a name for each machine that no other has, by source.
 
     Of several with one name (case aside: results may go to where it does not count) the first
-    keeps it, and the others get ``-2``, ``-3`` and so on.
+    keeps it, and the others get ``-2``, ``-3`` and so on. ``web-disk1`` is no name beside ``web``,
+    whose disks may be called that.
     """
     taken: set[str] = set()
+    # The names of those whose results look like disks of another.
+    stems: set[str] = set()
     names: dict[Path, str] = {}
     for machine in machines:
         own = result_name(machine.name)
         name, number = own, 1
-        while name.casefold() in taken:
+        while not _is_free(name.casefold(), taken, stems):
             number += 1
             name = f"{own}-{number}"
         taken.add(name.casefold())
+        if _DISK.search(name.casefold()):
+            stems.add(_DISK.sub("", name.casefold()))
         names[machine.source] = name
     return names
+
+
+def _is_free(name: str, taken: set[str], stems: set[str]) -> bool:
+    return name not in taken and name not in stems and _DISK.sub("", name) not in taken
