@@ -33,7 +33,7 @@ def machine_fingerprint(machine: FoundMachine) -> str:
 
 
 def media_fingerprint(paths: Iterable[Path]) -> str:
-    """Return what tells driver and agent sources from what they may be later.
+    """Return what tells driver sources and other inputs from what they may be later.
 
     Of a folder all names, sizes and times below it count. What cannot be read counts as missing.
     """

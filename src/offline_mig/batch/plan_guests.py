@@ -12,11 +12,14 @@ from offline_mig.batch.fingerprint import media_fingerprint, work_fingerprint
 from offline_mig.batch.plan_file import BatchPlan, PlannedGuest, read_plan
 from offline_mig.batch.record import BatchRecord, GuestState
 from offline_mig.conversion.engines import EngineChoice
-from offline_mig.errors import OfflineMigError, SourceUnreadableError
+from offline_mig.errors import OfflineMigError, OutputRefusedError, SourceUnreadableError
 from offline_mig.sources.file_access import shown
 
 #: Nobody waits at a batch for an appliance that would have to be emulated.
 _DEFAULTS: Mapping[str, Any] = {"engine": EngineChoice.AUTO.value}
+#: Options that name what a conversion reads besides the machine. Which files of the folders that
+#: disks may lie in are this machine's is not known here, so that all count.
+_MEDIA = ("drivers", "agent", "allow-outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,17 @@ class Scope:
 def plan_at(place: Path, output: Path | None) -> Scope:
     """Return the plan in a file that ends in .toml, or of all machines in and below a folder.
 
-    What lies in ``output`` is no source. Raises PlanFileError, and SourceUnreadableError where
-    there is no machine.
+    What lies in ``output`` is no source. Raises PlanFileError, SourceUnreadableError where
+    there is no machine, and OutputRefusedError where ``output`` is the folder itself.
     """
     if place.suffix.lower() == ".toml":
         plan = read_plan(place)
         return Scope(plan, tuple({guest.source.parent for guest in plan.guests}))
+    if output is not None and output.resolve() == place.resolve():
+        raise OutputRefusedError(
+            f"{shown(place)} is both searched for machines and the folder for the results.",
+            "Choose another folder with -o; it may lie in this one.",
+        )
     found = find_machines(place, () if output is None else (output,))
     if not found.machines:
         raise SourceUnreadableError(
@@ -102,7 +110,8 @@ def guests_of(
     for guest, machine in zip(planned, machines, strict=True):
         name = names[machine.source]
         options = {**_DEFAULTS, **plan.given, **given, **guest.given, "name": name}
-        paths = tuple(str(path) for key in ("drivers", "agent") for path in options.get(key, ()))
+        paths = tuple(str(path) for key in _MEDIA for path in options.get(key, ()))
+        paths += (str(options["xml"]),) if "xml" in options else ()
         if paths not in media:
             media[paths] = media_fingerprint(map(Path, paths))
         work.append(
@@ -123,10 +132,10 @@ def _machine(guest: PlannedGuest) -> FoundMachine:
         found: Sequence[FoundMachine] = find_machines(guest.source).machines
     except OfflineMigError:
         found = ()
-    # A folder may hold no machine, or several: converting it will tell.
+    # A folder may hold no machine, or what is found as several: converting it will tell.
     name = found[0].name if len(found) == 1 else guest.source.stem
-    files = found[0].files if len(found) == 1 else ()
-    return FoundMachine(guest.source, name, files)
+    files = dict.fromkeys(file for machine in found for file in machine.files)
+    return FoundMachine(guest.source, name, tuple(files))
 
 
 def _size(machine: FoundMachine) -> int:

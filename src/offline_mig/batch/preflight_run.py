@@ -25,8 +25,8 @@ from offline_mig.errors import OfflineMigError
 from offline_mig.guest.userspace_engine import userspace_problems
 from offline_mig.images.image_lock import refuse_in_use
 
-#: Ends that say something of the machine, and not of this host at this moment.
-_LASTING = {0, 4, 5, 6, 7}
+#: Ends that say something of the machine, and not of this host or its storage at this moment.
+_LASTING = {0, 5, 6, 7}
 
 Seen = Callable[[PreflightRow], None]
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from offline_mig.batch.plan_guests import GuestWork
 from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
 
-#: What may be met another time with nothing changed here: the host, its programs, full disks. See
-#: errors.py; None is a process that died.
-_PASSING = {None, 1, 3, 8, 9, 10}
+#: What is met again as long as nothing is changed: see errors.py. All else may be gone by then: the
+#: host, its programs, full disks, and sources (4): a storage that is away looks like a bad source.
+_LASTING = {2, 5, 6, 7}
 
 
 def resumed(guests: Sequence[GuestWork], before: BatchRecord | None) -> list[GuestRecord]:
@@ -29,7 +29,7 @@ def _resumed(guest: GuestWork, known: GuestRecord | None) -> GuestRecord:
         return new
     if known.state is GuestState.CONVERTED:
         return known
-    refused = known.state is GuestState.FAILED and known.exit_code not in _PASSING
+    refused = known.state is GuestState.FAILED and known.exit_code in _LASTING
     if refused and known.fingerprint == guest.fingerprint:
         return known
     return replace(new, log=known.log)
