@@ -99,10 +99,18 @@ def test_neither_times_nor_holes_of_the_source_count(
     told = json.loads(report(tmp_path))
     named = {**told, "options": json.loads(json.dumps(plain(options)))}
     report_file(tmp_path).write_text(json.dumps(named))
-    assert earlier_result(built.vmx, options) == named
+    assert earlier_result(built.vmx, options, 0.0) == named
+    now = report_file(tmp_path).stat().st_mtime
+    assert earlier_result(built.vmx, options, now) == named
+    # Results from before the batch, and of another version, are not those that it would make.
+    assert earlier_result(built.vmx, options, now + 1) is None
+    other = {**named, "tools": {**named["tools"], "offline-mig": "0.0.1"}}
+    report_file(tmp_path).write_text(json.dumps(other))
+    assert earlier_result(built.vmx, options, 0.0) is None
+    report_file(tmp_path).write_text(json.dumps(named))
     with extents[0].open("r+b") as stream:
         stream.write(b"x")
-    assert earlier_result(built.vmx, options) is None
+    assert earlier_result(built.vmx, options, 0.0) is None
 
 
 @pytest.mark.conversion

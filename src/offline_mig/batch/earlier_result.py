@@ -1,4 +1,4 @@
-"""Results that are in place already: of the same source, by the same options.
+"""Results that are in place already: of the same source, by the same options and program.
 
 A conversion publishes its report last, so that whoever finds a report finds the whole. It names
 the options and the state of every source file; when nothing differs from now, converting again
@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from offline_mig import __version__
 from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.plain_data import plain
 from offline_mig.conversion.report import SCHEMA
@@ -19,14 +20,20 @@ from offline_mig.conversion.source_guard import file_sha256
 from offline_mig.targets.identity import result_name
 
 
-def earlier_result(source: Path, options: ConvertOptions) -> dict[str, Any] | None:
-    """Return the report of an earlier conversion that made what this one would, else None."""
+def earlier_result(source: Path, options: ConvertOptions, since: float) -> dict[str, Any] | None:
+    """Return the report of an earlier conversion that made what this one would, else None.
+
+    What was reported before ``since`` (seconds since 1970, by the clock of the output's storage)
+    does not count: such results may have been started by now.
+    """
     report_file = options.output / f"{result_name(options.name or source.stem)}.report.json"
     try:
         report = json.loads(report_file.read_text(encoding="utf-8"))
         machine_source = Path(report["source"]["machine"]["source"])
         same = (
             report["schema"] == SCHEMA
+            and report["tools"]["offline-mig"] == __version__
+            and report_file.stat().st_mtime >= since
             and report["options"] == json.loads(json.dumps(plain(options)))
             and source.resolve() in (machine_source, machine_source.parent)
             and all(_is_as_then(state) for state in report["source"]["files"])

@@ -34,9 +34,11 @@ class Journal:
     descriptor: int
     before: BatchRecord | None
 
-    def begin(self) -> None:
-        """Write the first line of a new journal."""
-        _append(self.descriptor, [{"schema": SCHEMA, "version": __version__}])
+    def begin(self) -> float:
+        """Write the first line of a new journal; returns when that was, by the storage's clock."""
+        began = os.fstat(self.descriptor).st_mtime
+        _append(self.descriptor, [{"schema": SCHEMA, "version": __version__, "began": began}])
+        return began
 
     def add(self, *records: GuestRecord) -> None:
         """Add what is known of guests now. Raises OSError for a full disk."""
@@ -108,7 +110,8 @@ def _parse(data: bytes, output: Path) -> BatchRecord:
         records = [guest_record(json.loads(line)) for line in lines]
         if header["schema"] == SCHEMA:
             latest = {record.name: record for record in records}
-            return BatchRecord(output, str(header["version"]), tuple(latest.values()))
+            began = float(header.get("began", 0.0))
+            return BatchRecord(output, str(header["version"]), tuple(latest.values()), began)
     except (ValueError, KeyError, TypeError):
         pass
     raise SourceUnreadableError(

@@ -24,7 +24,8 @@ class Order:
     """Work on one guest.
 
     ``given`` are the options of ``convert`` by their names, with absolute paths; ``size`` is what
-    the source takes on disk in bytes; ``log`` is where to write what happens.
+    the source takes on disk in bytes; ``log`` is where to write what happens. Results from before
+    ``since``, in seconds since 1970 by the clock of the output's storage, are none of the batch.
     """
 
     task: Task
@@ -34,6 +35,7 @@ class Order:
     output: str
     size: int = 0
     log: str | None = None
+    since: float = 0.0
 
     def text(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -45,6 +47,7 @@ class Order:
             "output": self.output,
             "size": self.size,
             "log": self.log,
+            "since": self.since,
         }
 
 

@@ -58,11 +58,15 @@ class GuestRecord:
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """A whole batch: its output folder, the version that began it, its guests as planned."""
+    """A whole batch: its output folder, the version that began it, its guests as planned.
+
+    ``began`` is when that was in seconds since 1970 (UTC), 0 where it is not written down.
+    """
 
     folder: Path
     version: str
     guests: tuple[GuestRecord, ...]
+    began: float = 0.0
 
     def count(self, state: GuestState) -> int:
         """Return how many guests are in a state."""

@@ -117,13 +117,12 @@ def run_batch(
             )
         records = resumed(guests, journal.before)
         try:
-            if journal.before is None:
-                journal.begin()
+            began = journal.begin() if journal.before is None else journal.before.began
             journal.add(*records)
         except OSError as error:
             raise output_refused(error, output) from error
         board = Board({record.name: record for record in records})
-        run = _Run(guests, output, crew, watcher, memory, journal, board)
+        run = _Run(guests, output, crew, watcher, memory, journal, board, began)
         run.to_its_end()
     return BatchEnd(board, interrupted=board.finishing)
 
@@ -140,6 +139,7 @@ class _Run:
         memory: HostMemory,
         journal: Journal,
         board: Board,
+        began: float,
     ) -> None:
         self._work = {guest.name: guest for guest in guests}
         self._output = output
@@ -148,6 +148,7 @@ class _Run:
         self._memory = memory
         self._journal = journal
         self._board = board
+        self._began = began
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._unwritten: list[GuestRecord] = []
 
@@ -195,6 +196,7 @@ class _Run:
                 str(self._output),
                 record.size,
                 str(log),
+                self._began,
             )
             future = self._crew.submit(order, self._messages.put)
             future.add_done_callback(self._ended(record.name))

@@ -88,7 +88,7 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
     options = named_options(Path(order.output), order.given)
     waiting = False
     while True:
-        report = earlier_result(source, options)
+        report = earlier_result(source, options, order.since)
         if report is not None:
             teller.log("The results are in place already, of the same source and options.")
             break
@@ -99,7 +99,7 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
         except Terminated:
             # It may have arrived in the middle of tidying up, with the results in place.
             recover_workspace(options.output, order.name)
-            report = earlier_result(source, options)
+            report = earlier_result(source, options, order.since)
             if report is None:
                 raise
             break
