@@ -192,6 +192,18 @@ def test_a_batch_tells_of_guests_that_came_to_nothing(
     assert line[0] == "'=cmd"
 
 
+def test_a_guest_that_was_cut_off_behind_its_report_is_told_of_once(
+    reports: dict[GuestKind, Report], tmp_path: Path
+) -> None:
+    put(tmp_path, reports[GuestKind.XP])
+    name = reports[GuestKind.XP]["source"]["machine"]["name"]
+    with open_journal(tmp_path) as journal:
+        journal.begin()
+        journal.add(GuestRecord(name, Path("/machines/a.vmx"), GuestState.STARTED))
+    done = report_on(tmp_path, "--json")
+    assert [row["state"] for row in json.loads(done.stdout)["guests"]] == ["converted"]
+
+
 def poisoned(value: Any, word: str) -> Any:
     """Return a report in which a word stands in every text that is not one of a few choices."""
     if isinstance(value, dict):

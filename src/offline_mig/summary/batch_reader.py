@@ -41,7 +41,8 @@ def _others(guests: Sequence[GuestRecord], reports: set[str]) -> Iterator[GuestR
                 )
         elif guest.state is GuestState.FAILED:
             yield _without_results(guest, guest.message, guest.remedy)
-        else:
+        # One that was cut off between its report and the line on its end is told of by its report.
+        elif f"{guest.name}.report.json" not in reports:
             yield _without_results(guest, _REASONS[guest.state], _REMEDY)
 
 
