@@ -19,9 +19,10 @@ from click.testing import CliRunner
 from fixtures.conversion_run import offline_mig
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.orders import Order, Result, Tell
-from offline_mig.batch.plan_guests import guests_of, plan_at
+from offline_mig.batch.plan_guests import GuestWork, guests_of, plan_at
 from offline_mig.batch.preflight import PreflightRow, Rates, Readiness, total
-from offline_mig.batch.preflight_run import preflight_engine, run_preflight
+from offline_mig.batch.preflight_run import preflight_engine, quickly, run_preflight
+from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
 from offline_mig.cli import main
 
 
@@ -105,6 +106,47 @@ class NobodyCrew:
 
     def abandon(self) -> None:
         pass
+
+
+def test_what_is_in_the_way_of_the_results_is_told(tmp_path: Path) -> None:
+    """Every time, though all else is remembered; but not of guests that are converted already."""
+    place, output = tmp_path / "in", tmp_path / "out"
+    place.mkdir()
+    output.mkdir()
+    (place / "box.vmx").write_text('displayName = "box"\n')
+    (guest,) = guests_of(plan_at(place, output), {})
+    done = GuestRecord("box", guest.source, GuestState.CONVERTED)
+    with open_memory() as memory:
+        memory.keep(guest.fingerprint, PreflightRow("box", guest.source, Readiness.READY))
+
+        def look(
+            guest: GuestWork, output: Path | None, *before: GuestRecord
+        ) -> tuple[Readiness, int]:
+            batch = BatchRecord(tmp_path, "1", before)
+            (row,) = run_preflight([guest], output, NobodyCrew(), memory, lambda _: None, batch)
+            return row.readiness, row.exit_code
+
+        assert look(guest, output) == (Readiness.READY, 0)
+        for name in ("box.qcow2", "box-disk1.qcow2", "box.report.json"):
+            (output / name).touch()
+            assert look(guest, output) == (Readiness.BLOCKED, 8)
+            assert look(guest, None) == (Readiness.READY, 0)
+            (output / name).unlink()
+        (output / "box.xml").touch()
+        assert look(guest, output, replace(done, state=GuestState.FAILED))[1] == 8
+        assert look(guest, output, done)[1] == 0
+        assert look(replace(guest, given={"overwrite": True}), output)[1] == 0
+
+
+def test_an_engine_that_a_plan_names_is_the_one_that_looks(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text('version = 1\n[options]\nengine = "guestfs"\n[[guest]]\nsource = "a.vmx"\n')
+    scope = plan_at(plan, None)
+    (guest,) = guests_of(scope, quickly(scope, {}))
+    assert guest.given["engine"] == "guestfs"
+    assert quickly(scope, {"engine": "auto"}) == {"engine": "auto"}
+    plan.write_text('version = 1\n[[guest]]\nsource = "a.vmx"\n')
+    assert quickly(plan_at(plan, None), {}) == {"engine": preflight_engine().value}
 
 
 def test_two_thousand_machines_from_recorded_facts(tmp_path: Path, cache: Path) -> None:

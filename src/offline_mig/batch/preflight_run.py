@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from offline_mig.batch.crew import Crew
 from offline_mig.batch.host_memory import HostMemory
 from offline_mig.batch.orders import End, Order, Result, Task
-from offline_mig.batch.plan_guests import GuestWork
+from offline_mig.batch.plan_guests import GuestWork, Scope
 from offline_mig.batch.preflight import (
     PreflightRow,
     Rates,
@@ -20,10 +21,14 @@ from offline_mig.batch.preflight import (
     recorded_row,
     total,
 )
+from offline_mig.batch.record import BatchRecord, GuestState
 from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.result_names import possible_names
+from offline_mig.conversion.workspace import absolute_output, refuse_existing
 from offline_mig.errors import OfflineMigError
 from offline_mig.guest.userspace_engine import userspace_problems
 from offline_mig.images.image_lock import refuse_in_use
+from offline_mig.machine import DiskFormat
 
 #: Ends that say something of the machine, and not of this host or its storage at this moment.
 _LASTING = {0, 5, 6, 7}
@@ -36,32 +41,62 @@ def preflight_engine() -> EngineChoice:
     return EngineChoice.AUTO if userspace_problems() else EngineChoice.USERSPACE
 
 
+def quickly(scope: Scope, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options ``given`` with the quick engine, where nobody chose another."""
+    if "engine" in {**scope.plan.given, **given}:
+        return given
+    return {**given, "engine": preflight_engine().value}
+
+
 def run_preflight(
-    guests: Sequence[GuestWork], output: Path, crew: Crew, memory: HostMemory, seen: Seen
+    guests: Sequence[GuestWork],
+    output: Path | None,
+    crew: Crew,
+    memory: HostMemory,
+    seen: Seen,
+    before: BatchRecord | None = None,
 ) -> list[PreflightRow]:
     """Return the verdicts on guests, in their order; ``seen`` is told of each as it is reached.
 
-    What is known of a machine that is as it was is believed, but for whether it runs just now.
+    What is known of a machine that is as it was is believed, but for whether it runs just now, and
+    whether something is in the way in ``output``. That does not count for guests that the batch
+    ``before`` has converted into it: it would leave them as they are.
     """
+    done = {
+        (guest.name, guest.source)
+        for guest in (before.guests if before else ())
+        if guest.state is GuestState.CONVERTED
+    }
+
+    def now(row: PreflightRow, guest: GuestWork) -> PreflightRow:
+        if output is None or (guest.name, guest.source) in done:
+            return row
+        return _unless_in_the_way(row, guest, output)
+
     rows: dict[str, PreflightRow] = {}
     asked: dict[Future[Result], GuestWork] = {}
     for guest in guests:
         known = memory.verdict(guest.fingerprint)
         if known is None:
             order = Order(
-                Task.LOOK, guest.name, str(guest.source), guest.given, str(output), guest.size
+                Task.LOOK,
+                guest.name,
+                str(guest.source),
+                guest.given,
+                str(output or Path()),
+                guest.size,
             )
             asked[crew.submit(order, lambda _: None)] = guest
         else:
-            rows[guest.name] = _unless_in_use(known, guest)
+            rows[guest.name] = now(_unless_in_use(known, guest), guest)
             seen(rows[guest.name])
     for future in as_completed(asked):
         guest = asked[future]
         row = _row(guest, future.result())
-        rows[guest.name] = row
         if row.exit_code in _LASTING:
             memory.keep(guest.fingerprint, row)
-        seen(row)
+        rows[guest.name] = now(row, guest)
+        seen(rows[guest.name])
     return [rows[guest.name] for guest in guests]
 
 
@@ -114,11 +149,28 @@ def _unless_in_use(row: PreflightRow, guest: GuestWork) -> PreflightRow:
         for path in guest.machine.files:
             refuse_in_use(path)
     except OfflineMigError as error:
-        return replace(
-            row,
-            readiness=Readiness.BLOCKED,
-            message=error.message,
-            remedy=error.remedy,
-            exit_code=error.exit_code,
-        )
+        return _blocked(row, error)
     return row
+
+
+def _unless_in_the_way(row: PreflightRow, guest: GuestWork, output: Path) -> PreflightRow:
+    """Return the verdict on a machine with whether something lies where its results would."""
+    if row.readiness is Readiness.BLOCKED:
+        return row
+    names = possible_names(guest.name, DiskFormat(guest.given.get("format", DiskFormat.QCOW2)))
+    overwrite = bool(guest.given.get("overwrite"))
+    try:
+        refuse_existing(absolute_output(output), names, guest.machine.files, overwrite=overwrite)
+    except OfflineMigError as error:
+        return _blocked(row, error)
+    return row
+
+
+def _blocked(row: PreflightRow, error: OfflineMigError) -> PreflightRow:
+    return replace(
+        row,
+        readiness=Readiness.BLOCKED,
+        message=error.message,
+        remedy=error.remedy,
+        exit_code=error.exit_code,
+    )

@@ -26,16 +26,31 @@ def named(machine: Machine, name: str | None) -> Machine:
 
 def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
     """Return the file names of the converted disks, in the machine's order."""
-    suffix = "qcow2" if image_format is DiskFormat.QCOW2 else "raw"
+    suffix = _suffix(image_format)
     if len(machine.disks) == 1:
         return [f"{machine.name}.{suffix}"]
     return [f"{machine.name}-disk{number}.{suffix}" for number in range(1, len(machine.disks) + 1)]
 
 
+def possible_names(stem: str, image_format: DiskFormat) -> tuple[str, ...]:
+    """Return names that tell whether there are results of a machine with any number of disks."""
+    suffix = _suffix(image_format)
+    disks = (f"{stem}.{suffix}", f"{stem}-disk1.{suffix}")
+    return (*disks, *_other_names(stem))
+
+
 def result_names(machine: Machine, image_format: DiskFormat) -> ResultNames:
     """Return the names that results of a machine may have."""
-    provenance, report = f"{machine.name}.provenance.json", f"{machine.name}.report.json"
+    others = _other_names(machine.name)
+    *_, provenance, report = others
+    return ResultNames(provenance, report, (*disk_names(machine, image_format), *others))
+
+
+def _suffix(image_format: DiskFormat) -> str:
+    return "qcow2" if image_format is DiskFormat.QCOW2 else "raw"
+
+
+def _other_names(stem: str) -> tuple[str, ...]:
     # Those of other targets would go with other disks, once these are replaced.
-    documents = document_names(machine.name, tuple(TargetKind))
-    every = (*disk_names(machine, image_format), *documents, provenance, report)
-    return ResultNames(provenance, report, every)
+    documents = document_names(stem, tuple(TargetKind))
+    return (*documents, f"{stem}.provenance.json", f"{stem}.report.json")
