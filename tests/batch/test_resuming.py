@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from offline_mig.batch.discovery import FoundMachine
+from offline_mig.batch.journal import open_journal
 from offline_mig.batch.plan_guests import GuestWork, guests_of, plan_at
 from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
 from offline_mig.batch.resuming import resumed
@@ -74,6 +77,45 @@ def test_a_converted_guest_keeps_its_name_when_others_of_that_name_are_added(
     guests = guests_of(plan_at(tmp_path, None), {}, BatchRecord(tmp_path, "1", (done,)))
     names = {guest.source.parent.name: guest.name for guest in guests}
     assert names == {"a": "box", "b": "box-2-2", "c": "box-2"}
+
+
+def test_a_guest_that_failed_keeps_its_name_when_others_of_that_name_are_added(
+    tmp_path: Path,
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "box.vmx").write_text('displayName = "box"\n')
+    failed = GuestRecord("box", tmp_path / "b/box.vmx", GuestState.FAILED, exit_code=9)
+    guests = guests_of(plan_at(tmp_path, None), {}, BatchRecord(tmp_path, "1", (failed,)))
+    names = {guest.source.parent.name: guest.name for guest in guests}
+    assert names == {"a": "box-2", "b": "box"}
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else is converted, and yet the batch is not whole."""
+    place, output, plan = tmp_path / "in", tmp_path / "out", tmp_path / "plan.toml"
+    (place / "closed").mkdir(parents=True)
+    (place / "a.vmx").write_text('displayName = "a"\n')
+    scandir = os.scandir
+
+    def closed(path: str | int) -> object:
+        # Root, who may run this, reads everything.
+        if str(path).endswith("/closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with open_journal(output) as journal:
+        journal.begin()
+        journal.add(GuestRecord("a", place / "a.vmx", GuestState.CONVERTED, exit_code=0))
+    run = CliRunner().invoke(main, ["batch", str(place), "-o", str(output), "--resume"])
+    assert run.exit_code == 13, run.output
+    assert f"The folder {place / 'closed'} cannot be read" in run.output
+    run = CliRunner().invoke(main, ["batch", str(place), "--write-plan", str(plan)])
+    assert run.exit_code == 0, run.output
+    assert f"# The folder {place / 'closed'} cannot be read" in plan.read_text()
 
 
 def test_a_name_in_a_plan_is_not_given_to_another(tmp_path: Path) -> None:

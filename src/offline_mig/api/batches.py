@@ -28,7 +28,7 @@ from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import PreflightRow, Readiness
 from offline_mig.batch.preflight_record import PreflightForm
 from offline_mig.batch.preflight_record import preflight_record as record_of
-from offline_mig.batch.preflight_run import Estimate, estimate, preflight_engine, run_preflight
+from offline_mig.batch.preflight_run import Estimate, estimate, quickly, run_preflight
 from offline_mig.batch.record import GuestRecord
 from offline_mig.batch.run import BatchEnd, Watcher, run_batch
 from offline_mig.conversion.named_options import named_engine
@@ -75,22 +75,23 @@ def preflight(
 ) -> Preflight:
     """Tell which machines can be converted; changes nothing.
 
-    ``output`` is where the results would go, for the free space. Raises OfflineMigError for a
-    place that cannot be read, never for a machine.
+    ``output`` is where the results would go, for the free space and what is in the way. Raises
+    OfflineMigError for a place that cannot be read, never for a machine.
     """
     watcher = watcher or _Unwatched()
     target = None if output is None else Path(output)
     scope = plan_at(Path(place), target)
     chosen = absolute(options or {}, Path.cwd())
-    quick = {"engine": preflight_engine().value, **chosen}
-    guests = guests_of(scope, quick)
     target = target or scope.plan.output
+    before = None if target is None else read_batch(target)
+    guests = guests_of(scope, quickly(scope, chosen), before)
     places = [*scope.places, *filter(None, [target])]
     size = jobs or scope.plan.jobs or fitting_jobs(places, guests)
     with open_memory() as memory, local_crew(size) as crew:
         watcher.begun(len(guests))
-        rows = run_preflight(guests, target or Path(), crew, memory, watcher.seen)
-        found = estimate(rows, memory, named_engine({"engine": "auto", **chosen}), size, target)
+        rows = run_preflight(guests, target, crew, memory, watcher.seen, before)
+        asked = {"engine": "auto", **scope.plan.given, **chosen}
+        found = estimate(rows, memory, named_engine(asked), size, target)
     return Preflight(tuple(rows), found, scope.unread)
 
 
@@ -146,7 +147,15 @@ def convert_many(
             crew: Crew = opened.enter_context(local_crew(size))
         else:
             crew = opened.enter_context(cluster_crew(scheduler, jobs, target))
-        return run_batch(guests, target, crew, watcher or _Unwatched(), memory, resume=resume)
+        return run_batch(
+            guests,
+            target,
+            crew,
+            watcher or _Unwatched(),
+            memory,
+            resume=resume,
+            unread=scope.unread,
+        )
 
 
 class _Unwatched:

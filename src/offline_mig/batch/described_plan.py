@@ -10,10 +10,11 @@ from typing import Any
 from offline_mig.batch.crew import local_crew
 from offline_mig.batch.host_limits import fitting_jobs
 from offline_mig.batch.host_memory import open_memory
+from offline_mig.batch.journal import read_batch
 from offline_mig.batch.plan_file import BatchPlan
-from offline_mig.batch.plan_guests import Scope, guests_of
+from offline_mig.batch.plan_guests import Scope, guests_of, unread_text
 from offline_mig.batch.preflight import PreflightRow
-from offline_mig.batch.preflight_run import preflight_engine, run_preflight
+from offline_mig.batch.preflight_run import quickly, run_preflight
 
 
 def described_plan(
@@ -23,11 +24,11 @@ def described_plan(
 
     What is wrong with these may be mended before the plan is carried out, or they are skipped.
     """
-    engine = preflight_engine()
-    guests = guests_of(scope, {"engine": engine.value, **given})
+    before = None if output is None else read_batch(output)
+    guests = guests_of(scope, quickly(scope, given), before)
     size = jobs or fitting_jobs(scope.places, guests)
     with open_memory() as memory, local_crew(size) as crew:
-        rows = run_preflight(guests, output or Path(), crew, memory, lambda _: None)
+        rows = run_preflight(guests, output, crew, memory, lambda _: None, before)
     remarks = {row.source: _remark(row) for row in rows}
     return replace(
         scope.plan,
@@ -37,6 +38,7 @@ def described_plan(
         output=None if output is None else output.absolute(),
         jobs=jobs,
         given={**scope.plan.given, **given},
+        remark="\n".join(map(unread_text, scope.unread)),
     )
 
 

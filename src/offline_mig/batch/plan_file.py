@@ -43,12 +43,16 @@ class PlannedGuest:
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """A plan; ``given`` are options of all guests that do not have them themselves."""
+    """A plan; ``given`` are options of all guests that do not have them themselves.
+
+    ``remark`` is on the plan as a whole.
+    """
 
     guests: tuple[PlannedGuest, ...]
     output: Path | None = None
     jobs: int | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
 
 
 def plan_schema() -> dict[str, Any]:
@@ -148,12 +152,14 @@ def _require_single(path: Path, guests: Sequence[PlannedGuest]) -> None:
 
 
 def write_plan(plan: BatchPlan, path: Path) -> None:
-    """Write a plan as a new file, with what is remarked on guests as comments.
+    """Write a plan as a new file, with what is remarked on it and on guests as comments.
 
     Raises OutputRefusedError.
     """
     document = tomlkit.document()
     document.add(tomlkit.comment("A plan for 'offline-mig batch'; docs/batch.md explains it."))
+    for line in plan.remark.splitlines():
+        document.add(tomlkit.comment(shown(line)))
     document.add("version", tomlkit.item(1))
     if plan.output is not None:
         document.add("output", tomlkit.item(str(plan.output)))

@@ -76,6 +76,11 @@ def plan_at(place: Path, output: Path | None) -> Scope:
     return Scope(plan_of(found), (place,), found, found.unread)
 
 
+def unread_text(folder: Path) -> str:
+    """Return what to tell of a folder that could not be searched."""
+    return f"The folder {shown(folder)} cannot be read: machines in it are left out."
+
+
 def plan_of(found: Discovery) -> BatchPlan:
     """Return a plan with all machines that were found, each under a name of its own."""
     names = unique_names(found.machines)
@@ -87,15 +92,16 @@ def guests_of(
 ) -> tuple[GuestWork, ...]:
     """Return the guests of a scope that are not to be skipped; ``given`` is the command line.
 
-    Every one gets a name that no other has: results lie in one folder. Those that are converted by
-    the batch ``before`` keep theirs, whatever has been added since. A source that cannot be looked
-    at stays in, to fail with a reason.
+    Every one gets a name that no other has: results lie in one folder. Those of the batch
+    ``before`` keep theirs, whatever has been added since; in a plan file, where names may have been
+    changed on purpose, those that are converted. A source that cannot be looked at stays in, to
+    fail with a reason.
     """
     plan = scope.plan
     known = {machine.source: machine for machine in scope.found.machines} if scope.found else {}
     planned = [guest for guest in plan.guests if not guest.skip]
     machines = [known.get(guest.source) or _machine(guest) for guest in planned]
-    kept = _converted(before)
+    kept = _kept_names(before, every=scope.found is not None)
     named = [
         replace(machine, name=kept.get(machine.source) or guest.name or machine.name)
         for guest, machine in zip(planned, machines, strict=True)
@@ -122,9 +128,11 @@ def guests_of(
     return tuple(work)
 
 
-def _converted(before: BatchRecord | None) -> dict[Path, str]:
+def _kept_names(before: BatchRecord | None, *, every: bool) -> dict[Path, str]:
     guests = before.guests if before else ()
-    return {guest.source: guest.name for guest in guests if guest.state is GuestState.CONVERTED}
+    return {
+        guest.source: guest.name for guest in guests if every or guest.state is GuestState.CONVERTED
+    }
 
 
 def _machine(guest: PlannedGuest) -> FoundMachine:

@@ -28,7 +28,7 @@ from offline_mig.batch.orders import (
     log_path,
     worth_repeating,
 )
-from offline_mig.batch.plan_guests import GuestWork
+from offline_mig.batch.plan_guests import GuestWork, unread_text
 from offline_mig.batch.record import GuestRecord, GuestState
 from offline_mig.batch.resuming import resumed
 from offline_mig.conversion.workspace import absolute_output, output_refused
@@ -59,10 +59,14 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchEnd:
-    """What became of the guests of a batch, and whether it was told to end before its time."""
+    """What became of the guests of a batch, and whether it was told to end before its time.
+
+    ``unread`` are folders that could not be searched: there may be more guests in them.
+    """
 
     board: Board
     interrupted: bool = False
+    unread: tuple[Path, ...] = ()
 
     @property
     def guests(self) -> tuple[GuestRecord, ...]:
@@ -99,12 +103,14 @@ def run_batch(
     memory: HostMemory,
     *,
     resume: bool,
+    unread: Sequence[Path] = (),
 ) -> BatchEnd:
     """Convert guests into ``output``; returns what became of them.
 
     With ``resume`` what is through stays as it is, and so do guests that were refused, as long as
     source, options and drivers are as they were. Without it there must be no batch yet. SIGINT has
     the guests at work finished and no other begun; a second one, and SIGTERM, has them abandoned.
+    ``unread`` are folders that could not be searched for guests, which is told.
 
     Raises OutputRefusedError when the journal cannot be begun.
     """
@@ -123,8 +129,8 @@ def run_batch(
             raise output_refused(error, output) from error
         board = Board({record.name: record for record in records})
         run = _Run(guests, output, crew, watcher, memory, journal, board, began)
-        run.to_its_end()
-    return BatchEnd(board, interrupted=board.finishing)
+        run.to_its_end(unread)
+    return BatchEnd(board, interrupted=board.finishing, unread=tuple(unread))
 
 
 class _Run:
@@ -152,9 +158,11 @@ class _Run:
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._unwritten: list[GuestRecord] = []
 
-    def to_its_end(self) -> None:
+    def to_its_end(self, unread: Sequence[Path]) -> None:
         board = self._board
         self._watcher.begun(board, jobs=self._crew.size)
+        for folder in unread:
+            self._watcher.say(board, unread_text(folder))
         with _signals(self._messages.put):
             while True:
                 self._begin_guests()

@@ -31,7 +31,9 @@ JOBS = click.option(
 @click.command()
 @click.argument("place", metavar="FOLDER|PLAN", type=PATH)
 @convert_options
-@click.option("-o", "--output", type=PATH, help="Where the results would go, for the free space.")
+@click.option(
+    "-o", "--output", type=PATH, help="Where the results would go: what is free and in the way."
+)
 @JOBS
 @click.option("--notes", is_flag=True, help="Print the notes on each machine, too.")
 @JSON
@@ -115,6 +117,8 @@ def batch(
         code = 0
         if end.left:
             code = INTERRUPTED if end.interrupted else GuestsLeftError.exit_code
+        elif end.unread:
+            code = GuestsLeftError.exit_code
         watcher.ended(end, code)
     sys.exit(code)
 
