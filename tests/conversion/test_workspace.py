@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from fixtures.running_guest import running_guest
 from offline_mig.conversion.workspace import (
     WorkspaceBusyError,
     open_workspace,
     recover_workspace,
+    refuse_existing,
 )
 from offline_mig.errors import OutputRefusedError
 
@@ -140,3 +144,21 @@ def test_a_workspace_is_held_alone(tmp_path: Path) -> None:
         with open_workspace(tmp_path, "other"):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is missing"
+)
+def test_a_result_that_a_running_machine_has_open_is_not_replaced(tmp_path: Path) -> None:
+    disk, overlay = tmp_path / "guest.qcow2", tmp_path / "snapshot.qcow2"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    subprocess.run([*command, disk, "1M"], check=True)
+    subprocess.run([*command, "-b", disk, "-F", "qcow2", overlay], check=True)
+    for opened in (disk, overlay):
+        with (
+            running_guest(opened, "qcow2"),
+            pytest.raises(OutputRefusedError, match=r"guest.qcow2 is in use") as caught,
+        ):
+            refuse_existing(tmp_path, [disk.name], (), overwrite=True)
+        assert "-o" in caught.value.remedy
+    refuse_existing(tmp_path, [disk.name], (), overwrite=True)

@@ -18,7 +18,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline_mig.errors import OutputRefusedError
+from offline_mig.errors import OutputRefusedError, SourceUnreadableError
+from offline_mig.images.image_lock import kept_from_others
 
 #: Where earlier results wait in a workspace until their successors are all in place.
 _REPLACED = "replaced"
@@ -106,7 +107,8 @@ def refuse_existing(
     """Refuse to replace earlier results, unless asked to, and inputs, whatever is asked.
 
     ``inputs`` are all files that are read: a guest that is converted again in its own folder has
-    the name of its result. Raises OutputRefusedError.
+    the name of its result. Nor is a result replaced that a running machine has open, or an overlay
+    of it: all that was written since would be gone. Raises OutputRefusedError.
     """
     try:
         existing = [output / name for name in names if os.path.lexists(output / name)]
@@ -136,6 +138,19 @@ def _refuse_earlier(output: Path, names: Sequence[str], *, overwrite: bool) -> N
             f"{output} already holds {', '.join(existing)}.",
             "Choose another folder with -o, or give --overwrite to replace them.",
         )
+    for path in existing:
+        _refuse_in_use(path)
+
+
+def _refuse_in_use(path: Path) -> None:
+    try:
+        with kept_from_others(path):
+            pass
+    except SourceUnreadableError as error:
+        raise OutputRefusedError(
+            f"The earlier result cannot be replaced: {error.message}",
+            "Shut the virtual machine down that uses it, or choose another folder with -o.",
+        ) from error
 
 
 @contextmanager
