@@ -118,6 +118,18 @@ def test_names_and_uuids_that_are_taken_are_refused(host: LibvirtHost, observer:
         host.require_fit(replace(TARGET, name="other"), DISKS)
 
 
+def test_domain_with_a_saved_state_is_not_replaced(host: LibvirtHost, observer: Any) -> None:
+    define(host, TARGET)
+    domain = observer.lookupByName(TARGET.name)
+    domain.create()
+    domain.managedSave()
+    with pytest.raises(OutputRefusedError, match="has a saved state") as caught:
+        host.require_fit(TARGET, DISKS)
+    assert "managedsave-remove" in caught.value.remedy
+    domain.managedSaveRemove()
+    host.require_fit(TARGET, DISKS)
+
+
 @pytest.mark.parametrize("uuid", [TARGET.uuid, None])
 def test_earlier_domain_of_the_same_disks_is_replaced_or_put_back(
     host: LibvirtHost, observer: Any, uuid: str | None

@@ -221,6 +221,14 @@ class LibvirtHost:
                 f'The domain "{target.name}" at {self.uri} is running.',
                 "Shut it down and undefine it, or choose another name with --name.",
             )
+        if self._has_saved_state(found):
+            # It would go on with its old memory on the new disks, and destroy their NTFS.
+            raise OutputRefusedError(
+                f'The domain "{target.name}" at {self.uri} has a saved state, with which its next '
+                "start goes on.",
+                "Start it and shut it down, or drop the state with 'virsh managedsave-remove', or "
+                "choose another name with --name.",
+            )
         kept = target.uuid in (None, found.UUIDString())
         disks = self._disks(found)
         if not (kept and disks and disks <= {str(path) for path in replaced}):
@@ -229,6 +237,15 @@ class LibvirtHost:
                 "Undefine it, or choose another name with --name; --overwrite replaces a domain "
                 "that has the UUID and the disks of this very conversion.",
             )
+
+    def _has_saved_state(self, domain: Any) -> bool:
+        try:
+            return bool(domain.hasManagedSaveImage(0))
+        except self._libvirt.libvirtError as error:
+            # A driver that saves no states.
+            if error.get_error_code() == self._libvirt.VIR_ERR_NO_SUPPORT:
+                return False
+            raise
 
     def _disks(self, domain: Any) -> set[str]:
         from defusedxml import ElementTree
