@@ -51,7 +51,6 @@ def test_next_commands_begin_with_the_file_of_each_target() -> None:
     [
         (TargetKind.LIBVIRT, "11-uefi-secure-boot", "swtpm"),
         (TargetKind.PROXMOX, "11-uefi-secure-boot", "no keys for Secure Boot and no TPM"),
-        (TargetKind.PROXMOX, "7-uefi", "no Hyper-V enlightenments"),
         (TargetKind.PROXMOX, "7-x64-bios", "vmbr0"),
         (TargetKind.PROXMOX, "xp-sp3-x86", 'called "windows-xp"'),
         (TargetKind.PROXMOX, "2022-bios", "transitional"),

@@ -98,6 +98,15 @@ def test_windows_decides_the_chipset_and_what_it_has_drivers_for(
     assert target.pae == (windows.architecture is X86)
 
 
+@pytest.mark.parametrize("windows", [VISTA, WINDOWS_7, WINDOWS_8])
+def test_windows_before_8_has_no_enlightenments_under_uefi(windows: WindowsVersion) -> None:
+    target = plan(windows, firmware=Firmware.UEFI)
+    enlightened = windows is WINDOWS_8
+    assert target.enlightenments == (ENLIGHTENMENTS if enlightened else ())
+    assert any(timer.name == "hypervclock" for timer in target.timers) == enlightened
+    assert has_note(target, "bug 1185253") != enlightened
+
+
 def test_risky_enlightenments_stay_off() -> None:
     assert not {"reset", "reenlightenment", "evmcs", "passthrough"} & set(ENLIGHTENMENTS)
     needs = {"synic": "vpindex", "stimer": "synic", "tlbflush": "vpindex", "ipi": "vpindex"}

@@ -152,6 +152,7 @@ def plan_hardware(
     require_driver(disk_bus, drivers)
     nt5 = windows.nt < _NT6
     notes: list[str] = []
+    enlightened = _enlightened(machine, windows, notes)
     machine_type = _machine_type(machine, windows, options, notes)
     memory, processors = _resources(machine, windows, hal, notes)
     name, uuid = _name(machine, notes), _uuid(machine, notes)
@@ -169,9 +170,9 @@ def plan_hardware(
         firmware=machine.firmware,
         secure_boot=_secure_boot(machine, windows, machine_type, drivers, notes),
         pae=windows.architecture is Architecture.X86,
-        enlightenments=() if nt5 else ENLIGHTENMENTS,
+        enlightenments=ENLIGHTENMENTS if enlightened else (),
         local_time=_local_time(realtime_is_universal, notes),
-        timers=_timers(nt5=nt5),
+        timers=_timers(enlightened=enlightened),
         transitional=_transitional(machine_type, drivers, notes, nt5=nt5),
         disk_bus=disk_bus,
         disks=devices,
@@ -358,18 +359,35 @@ def _local_time(realtime_is_universal: bool, notes: list[str]) -> bool:
     return not realtime_is_universal
 
 
-def _timers(*, nt5: bool) -> tuple[Timer, ...]:
+def _enlightened(machine: Machine, windows: WindowsVersion, notes: list[str]) -> bool:
+    """Decide on Hyper-V's enlightenments and clock.
+
+    Under UEFI Windows before 8 does not start with them (Red Hat bug 1185253); virt-manager
+    and Proxmox VE leave them out as well.
+    """
+    if windows.nt < _NT6:
+        return False
+    if machine.firmware is Firmware.UEFI and windows.nt < _WINDOWS_8:
+        notes.append(
+            "Hyper-V's enlightenments were left out: Windows before 8 does not start with them "
+            "under UEFI (Red Hat bug 1185253)."
+        )
+        return False
+    return True
+
+
+def _timers(*, enlightened: bool) -> tuple[Timer, ...]:
     """Return the timers: Windows loses time when ticks are merged, so the RTC catches up.
 
     The HPET is left out because Windows prefers it to better timers and it is slow to emulate.
-    Vista and later read Hyper-V's reference clock instead, which the synthetic timers need too.
+    With enlightenments Windows reads Hyper-V's reference clock, which the synthetic timers need.
     """
     common = (
         Timer("rtc", tick_policy="catchup"),
         Timer("pit", tick_policy="delay"),
         Timer("hpet", present=False),
     )
-    return common if nt5 else (*common, Timer("hypervclock", present=True))
+    return (*common, Timer("hypervclock", present=True)) if enlightened else common
 
 
 def _wanted(driver: bool, device: str, notes: list[str]) -> bool:

@@ -50,7 +50,7 @@ if [ -z "${ACCEL-}" ]; then
 fi
 # The enlightenments are KVM's.
 if [ "$ACCEL" = kvm ]; then
-    CPU=${CPU:-host,migratable=on,hv-relaxed=on,hv-vapic=on,hv-spinlocks=8191,hv-vpindex=on,hv-runtime=on,hv-synic=on,hv-stimer=on,hv-frequencies=on,hv-tlbflush=on,hv-ipi=on,hv-time=on}
+    CPU=${CPU:-host,migratable=on}
     set -- -global kvm-pit.lost_tick_policy=delay "$@"
 else
     CPU=${CPU:-max}
