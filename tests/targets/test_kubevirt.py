@@ -20,6 +20,7 @@ from fixtures.target_machines import BRIDGE, SAMPLES, XP, Sample, machine
 from fixtures.target_strategies import samples
 from offline_mig.errors import NoDriverError, OutputRefusedError
 from offline_mig.machine import DiskFormat, Firmware, Nic
+from offline_mig.targets.devices import Attachment, AttachmentKind
 from offline_mig.targets.hardware import DiskBus, TargetDisk, TargetOptions
 from offline_mig.targets.kubevirt import kubevirt_commands, kubevirt_yaml
 from offline_mig.targets.limits import target_limits
@@ -238,6 +239,22 @@ def test_one_card_only_is_on_the_network_of_the_pods() -> None:
     bridged = replace(sample, options=TargetOptions(networks=(BRIDGE,)))
     assert all("multus" in network for network in machine_of(bridged)["networks"])
     assert "DHCP" not in limits(bridged)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("prod/vlan.10", "prod/vlan.10"),
+        ("Prod VLAN", "prod-vlan"),
+        ("a/b/c", "a-b-c"),
+    ],
+)
+def test_a_network_keeps_a_name_that_kubernetes_takes(name: str, expected: str) -> None:
+    nics = (Nic(0, mac="00:0c:29:aa:bb:cc"),)
+    options = TargetOptions(networks=(Attachment(AttachmentKind.NETWORK, name),))
+    sample = replace(SAMPLES["2022-bios"], machine=machine("one", nics=nics), options=options)
+    (network,) = machine_of(sample)["networks"]
+    assert network["multus"]["networkName"] == expected
 
 
 def test_machine_without_a_card_gets_none() -> None:

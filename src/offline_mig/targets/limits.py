@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from offline_mig.errors import NoDriverError, OutputRefusedError
@@ -25,7 +26,7 @@ PROXMOX_DRIVES = {DiskBus.VIRTIO: 16, DiskBus.VIRTIO_SCSI: 31, DiskBus.IDE: 4}
 #: sata0 to sata5.
 PROXMOX_SATA_DRIVES = 6
 _NT6 = (6, 0)
-_WINDOWS_8 = (6, 2)
+_DEFINITION = re.compile(r"(?:[a-z0-9]+(?:-+[a-z0-9]+)*/)?[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def has_modern_ids(target: TargetMachine, kind: TargetKind) -> bool:
@@ -83,12 +84,6 @@ def _proxmox(target: TargetMachine) -> Iterator[str]:
             "Proxmox VE has no libvirt networks: network cards that are not on a bridge are on "
             "vmbr0, unless BRIDGE or --network bridge=NAME names another."
         )
-    if (
-        target.enlightenments
-        and target.firmware is Firmware.UEFI
-        and target.windows.nt < _WINDOWS_8
-    ):
-        yield "Proxmox VE gives Windows before 8 no Hyper-V enlightenments under UEFI."
     if has_modern_ids(target, TargetKind.LIBVIRT):
         yield (
             "Proxmox VE puts VirtIO devices behind conventional PCI bridges, where they are "
@@ -174,9 +169,19 @@ def kubevirt_networks(target: TargetMachine) -> tuple[str | None, ...]:
     else than the default network was chosen for it.
     """
     return tuple(
-        None if index == 0 and nic.attachment == DEFAULT_NETWORK else dns_label(nic.attachment.name)
+        None
+        if index == 0 and nic.attachment == DEFAULT_NETWORK
+        else _definition(nic.attachment.name)
         for index, nic in enumerate(target.nics)
     )
+
+
+def _definition(name: str) -> str:
+    """Return a name as it is where it can be that of a NetworkAttachmentDefinition.
+
+    It may have a namespace before it, and dots (Kubernetes, "DNS subdomain names").
+    """
+    return name if _DEFINITION.fullmatch(name) else dns_label(name)
 
 
 def _qemu(target: TargetMachine) -> Iterator[str]:
