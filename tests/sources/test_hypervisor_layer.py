@@ -57,6 +57,30 @@ def patched(path: Path, at: int, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("creator", "whole"), [(b"vbox", False), (b"wa\0\0", False), (b"vpc ", True)]
+)
+def test_a_vhd_whose_end_qemu_does_not_see_is_refused(
+    tmp_path: Path, creator: bytes, whole: bool
+) -> None:
+    path = made(tmp_path / "a.vhd", "vpc", "-o", "subformat=fixed,force_size=on")
+    content = bytearray(path.read_bytes())
+    footer = content[-512:]
+    footer[28:32] = creator
+    footer[56:60] = struct.pack(">HBB", 240, 4, 17)  # 64 sectors less than there are
+    footer[64:68] = bytes(4)
+    struct.pack_into(">I", footer, 64, ~sum(footer) & 0xFFFFFFFF)
+    path.write_bytes(content[:-512] + footer)
+    seen = qemu_img.info(path, DiskFormat.VHD).virtual_size
+    assert seen < 8 * MIB
+    if whole:
+        assert open_disk_image(path).virtual_size == seen
+        return
+    with pytest.raises(SourceUnreadableError, match="the end of the disk would be lost") as caught:
+        open_disk_image(path)
+    assert "force_size_calc=current_size" in caught.value.remedy
+
+
 def test_differencing_disks_are_refused(tmp_path: Path) -> None:
     vdi = patched(made(tmp_path / "a.vdi", "vdi"), 0x4C, struct.pack("<I", 4))
     vhd = patched(made(tmp_path / "a.vhd", "vpc"), 60, struct.pack(">I", 4))

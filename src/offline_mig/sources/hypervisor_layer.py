@@ -27,9 +27,12 @@ _VDI_TYPES = {1: "dynamic", 2: "fixed"}
 #: VHD: a footer of 512 bytes, a copy of which begins dynamic ones.
 VHD_MAGIC = b"conectix"
 VHD_FOOTER = 512
-_VHD_SIZE_AT, _VHD_TYPE_AT = 48, 60
+_VHD_CREATOR_AT, _VHD_SIZE_AT, _VHD_TYPE_AT = 28, 48, 60
 _VHD_FIXED, _VHD_DYNAMIC = 2, 3
 _VHD_TYPES = {_VHD_FIXED: "fixed", _VHD_DYNAMIC: "dynamic"}
+#: Virtual PC and Virtual Server, whose guests see what the geometry (cylinders, heads, sectors)
+#: makes of the size. All others mean the size itself (qemu, block/vpc.c, vpc_open()).
+_VHD_SIZED_BY_GEOMETRY = (b"vpc ", b"vs  ")
 VHDX_MAGIC = b"vhdxfile"
 #: Everything in a VHDX begins at whole MiB, and so does its end ([MS-VHDX] 2.1).
 _VHDX_UNIT = 1024 * 1024
@@ -85,6 +88,8 @@ def read_hypervisor_layer(
             "Copy it again from where it came from. A VHDX whose log is to be replayed was not "
             "closed properly: open it once where it was made.",
         ) from error
+    if image_format is DiskFormat.VHD:
+        _require_all_seen(path, head if head.startswith(VHD_MAGIC) else tail, virtual_size)
     return Layer(image_format, kind, (path,), virtual_size)
 
 
@@ -104,6 +109,23 @@ def _require_whole(path: Path, expected: int, size: int) -> None:
             f"{shown(path)} is incomplete: it has {size} bytes and should have {expected} at "
             "least.",
             "Copy it again from where it came from.",
+        )
+
+
+def _require_all_seen(path: Path, footer: bytes, virtual_size: int) -> None:
+    """Refuse a VHD whose end qemu does not see.
+
+    It goes by the geometry unless it knows the program that made the image to mean the size; it
+    knows neither VirtualBox nor Azure so.
+    """
+    (current,) = struct.unpack_from(">Q", footer, _VHD_SIZE_AT)
+    creator = footer[_VHD_CREATOR_AT : _VHD_CREATOR_AT + 4]
+    if virtual_size < current and creator not in _VHD_SIZED_BY_GEOMETRY:
+        raise SourceUnreadableError(
+            f"{shown(path)} is a disk of {current} bytes, of which qemu sees {virtual_size}: it "
+            "goes by the image's geometry, and the end of the disk would be lost.",
+            "Convert it by its size and give the result: qemu-img convert --image-opts -O qcow2 "
+            "driver=vpc,force_size_calc=current_size,file.filename=NAME.vhd NAME.qcow2",
         )
 
 
