@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -283,3 +284,17 @@ def test_what_does_not_read_back_is_not_published(
     refused = media("iso", "--drivers", drivers_dir, *W10, "-o", image)
     assert refused.exit_code == 10
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_driver_of_a_year_that_no_disc_can_hold(
+    media: Run, drivers_dir: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(drivers_dir / "viostor/w10/amd64", source)
+    inf = source / "viostor.inf"
+    text = re.sub(rb"(?im)^(DriverVer\s*=\s*)[0-9/]+", rb"\g<1>01/01/2200", inf.read_bytes())
+    inf.write_bytes(text)
+    image = tmp_path / "drivers.iso"
+    made = media("iso", "--drivers", source, *W10, "-o", image)
+    assert made.exit_code == 0, made.output
+    assert "2107" in isoinfo(image, "-l")

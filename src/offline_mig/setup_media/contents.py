@@ -13,6 +13,10 @@ from offline_mig.windows.version import WindowsVersion
 
 Content = TypeVar("Content")
 
+#: What FAT can hold (seven bits of years since 1980); those of a disc go further, 1900 to 2155.
+_FIRST_DAY = datetime.date(1980, 1, 1)
+_LAST_DAY = datetime.date(2107, 12, 31)
+
 
 @dataclass(frozen=True, slots=True)
 class MediumDriver:
@@ -24,8 +28,9 @@ class MediumDriver:
 
 
 def newest_date(drivers: Sequence[MediumDriver]) -> datetime.datetime:
-    """Return the start of the newest driver's day, in UTC."""
+    """Return the start of the newest driver's day, in UTC, as far as a medium can hold it."""
     day = max(driver.package.driver_date for driver in drivers)
+    day = min(max(day, _FIRST_DAY), _LAST_DAY)
     return datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC)
 
 
