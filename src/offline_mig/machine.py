@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+#: Larger numbers in a source are a mistake or mischief: MiB of memory, and virtual CPUs. vSphere
+#: ends at 24 TiB and 960 processors.
+MOST_MEMORY = 64 * 1024 * 1024
+MOST_VCPUS = 4096
+
 
 class Firmware(StrEnum):
     """How the machine starts."""

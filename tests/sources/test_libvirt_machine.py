@@ -117,6 +117,13 @@ def test_a_domain_says_the_hardware(folder: Path, write: Write) -> None:
     assert set(machine.files) == {folder / "system.qcow2", xml}
 
 
+def test_processors_that_may_be_added_later_are_not_there_yet(folder: Path, write: Write) -> None:
+    xml = write(disk("system.qcow2"))
+    text = xml.read_text()
+    xml.write_text(text.replace("<vcpu placement", "<vcpu current='2' placement"))
+    assert read_machine(folder / "system.qcow2", options=domain(xml)).vcpus == 2
+
+
 @pytest.mark.parametrize(
     ("memory", "unit", "expected"),
     [("1048576", "KiB", 1024), ("2", "GiB", 2048), ("512000", "kB", 488), ("512", "m", 512)],

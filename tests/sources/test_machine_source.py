@@ -81,6 +81,7 @@ def test_folders_that_leave_a_choice_list_it(vmx: Path) -> None:
 def test_a_folder_with_one_disk_and_nothing_else_is_that_disk(vmx: Path) -> None:
     vmx.unlink()
     disk = vmx.with_name("disk.vmdk")
+    vmx.with_name("disk-ctk.vmdk").write_bytes(b"map of changed blocks")
     assert read_machine(vmx.parent).source == disk
     snapshot = vmx.with_name("disk-000001.vmdk")
     qemu_img("create", "-f", "vmdk", "-b", disk.name, "-F", "vmdk", snapshot.name, cwd=vmx.parent)
@@ -114,6 +115,9 @@ def test_a_bare_disk_gets_hardware_by_assumption(make_vmdk: MakeVmdk, tmp_path: 
         "[datastore1]disk.vmdk",
         "/vmfs/volumes/498076b2-02796c1a-ef5b-000ae484a6a3/box/disk.vmdk",
         "DISK.VMDK",
+        "/srv/vms/disk.vmdk",
+        "D:\\VMs\\box\\disk.vmdk",
+        "\\\\server\\vms\\disk.vmdk",
     ],
 )
 def test_disks_of_datastores_and_of_windows_hosts_are_found(
@@ -139,8 +143,8 @@ def test_other_plain_names(with_disk_name: Rewrite, name: str, folder: str) -> N
 @pytest.mark.parametrize(
     "name",
     [
-        "/srv/disk.vmdk",
-        "C:\\VMs\\disk.vmdk",
+        "/srv/missing.vmdk",
+        "C:\\VMs\\missing.vmdk",
         "..\\other\\disk.vmdk",
         "../secret.vmdk",
         "nbd:localhost:1",
@@ -182,6 +186,17 @@ def test_one_file_is_not_two_disks(vmx: Path) -> None:
     vmx.write_text(VMX + 'scsi0:1.present = "TRUE"\nscsi0:1.fileName = "[ds2] box/disk.vmdk"\n')
     with pytest.raises(SourceUnreadableError, match="scsi0:0 and scsi0:1 the same disk"):
         read_machine(vmx)
+
+
+def test_changes_that_are_kept_apart_are_refused(vmx: Path) -> None:
+    """An undoable disk: its last state lies in the redo log."""
+    vmx.write_text(VMX + 'scsi0:0.mode = "undoable"\nscsi0:0.redo = "./disk.vmdk.REDO_a1"\n')
+    read_machine(vmx)
+    vmx.with_name("disk.vmdk.REDO_a1").touch()
+    with pytest.raises(SourceUnreadableError, match=r"scsi0:0 apart, in disk\.vmdk\.REDO_a1"):
+        read_machine(vmx)
+    vmx.write_text(vmx.read_text().replace("undoable", "independent-nonpersistent"))
+    read_machine(vmx)
 
 
 def test_suspended_machines_are_refused(vmx: Path) -> None:

@@ -117,6 +117,20 @@ def test_controllers(kind: int, subtype: str, name: str, expected: tuple[Bus, st
     assert (disk.bus, disk.controller_model) == expected
 
 
+def test_two_items_of_one_number_are_refused() -> None:
+    """The second disk would take the place of the first."""
+    disks = [disk_item(20, "vmdisk1", 3, 0), disk_item(20, "vmdisk2", 3, 1)]
+    text = descriptor([File("a.vmdk"), File("b.vmdk")], disk_items=disks)
+    with pytest.raises(SourceUnreadableError, match=r'2 pieces .* InstanceID "20"'):
+        hardware(text)
+
+
+def test_a_disk_that_no_machine_has_is_noted() -> None:
+    text = descriptor([File("a.vmdk"), File("b.vmdk")], disk_items=[disk_item(20, "vmdisk1", 3, 0)])
+    (note,) = hardware(text).notes
+    assert "vmdisk2, b.vmdk" in note
+
+
 def test_a_disk_on_nothing_known_is_on_sata_and_said_so() -> None:
     found = with_items(*VMWARE_ITEMS[:2], item(3, 20, ResourceSubType="virtio-blk"))
     assert [disk.bus for disk in found.disks] == [Bus.SATA]
@@ -279,7 +293,7 @@ def test_a_virtual_tpm_and_ports_are_noted() -> None:
         (descriptor().replace("UTF-8", "no-such-code"), "no sound XML"),
         (descriptor([File("a"), File("b")]).replace('"file2"', '"file1"'), "twice"),
         (descriptor(items=[item(1, 3, VirtualQuantity="9999999")]), "virtual CPUs"),
-        (descriptor(disk_items=[disk_item(9, "nowhere", 3, 0)]), "not listed"),
+        (descriptor(disk_items=[disk_item(29, "nowhere", 3, 0)]), "not listed"),
         (descriptor(items=[item(n, 21) for n in range(1001)]), "1002 pieces of hardware"),
         (descriptor([File(str(n)) for n in range(1001)]), "among too many others"),
         (

@@ -65,7 +65,14 @@ def test_what_has_no_assignment_is_no_vmx(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['memsize = "lots"', 'numvcpus = "-2"', 'scsi0:0.present = "perhaps"']
+    "line",
+    [
+        'memsize = "lots"',
+        'memsize = "999999999999"',
+        'numvcpus = "-2"',
+        'numvcpus = "4097"',
+        'scsi0:0.present = "perhaps"',
+    ],
 )
 def test_nonsense_is_named(line: str) -> None:
     with pytest.raises(SourceUnreadableError, match=line.partition(" ")[0]):

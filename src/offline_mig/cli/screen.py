@@ -93,7 +93,7 @@ def windows_name(version: WindowsVersion) -> str:
 
 def show_machine(machine: Machine) -> None:
     """Print what a source describes."""
-    click.secho(machine.name, bold=True)
+    click.secho(shown(machine.name), bold=True)
     row("source", str(machine.source))
     row("memory, vCPUs", f"{machine.memory} MiB, {machine.vcpus}")
     row("firmware", machine.firmware.value.upper())

@@ -89,7 +89,7 @@ class LibvirtHardware:
 
 def read_hardware(domain: Element) -> LibvirtHardware:
     """Interpret a domain. Raises SourceUnreadableError for what cannot be understood in it."""
-    vcpus = max(_whole_number(domain.findtext("vcpu", "1"), "<vcpu>"), 1)
+    vcpus = _vcpus(domain)
     sound = domain.find("devices/sound")
     return LibvirtHardware(
         name=display_name(domain.findtext("name")),
@@ -106,6 +106,14 @@ def read_hardware(domain: Element) -> LibvirtHardware:
         drives=tuple(_drives(domain)),
         sound=None if sound is None else sound.get("model"),
     )
+
+
+def _vcpus(domain: Element) -> int:
+    """Return how many processors there are at the start; more may be added to some domains."""
+    element = domain.find("vcpu")
+    if element is None:
+        return 1
+    return max(_whole_number(element.get("current", element.text), "<vcpu>"), 1)
 
 
 def _memory(domain: Element) -> int:

@@ -7,11 +7,12 @@ CIM schema 2.22 and later); subtypes are the words of VMware's and VirtualBox's 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from offline_mig.errors import SourceUnreadableError
-from offline_mig.machine import Bus, Drive, Firmware, Nic
+from offline_mig.machine import MOST_MEMORY, MOST_VCPUS, Bus, Drive, Firmware, Nic
 from offline_mig.sources.display_name import display_name
 from offline_mig.sources.file_access import shown
 from offline_mig.sources.ovf import OvfDisk, OvfEnvelope, OvfItem, OvfSystem
@@ -26,9 +27,6 @@ _NOT_CARRIED = {_SERIAL: "serial port", _PARALLEL: "parallel port"}
 _MIB = 1024 * 1024
 #: What is taken where the OVF does not say: enough for any Windows to start.
 DEFAULT_MEMORY = 2048
-#: Larger numbers are a mistake or mischief; vSphere ends at 24 TiB and 960 processors.
-_MOST_MEMORY = 64 * 1024 * 1024
-_MOST_VCPUS = 4096
 _MOST_UNITS = 1024
 
 #: Words of OVF for a controller, and those of a VMX file, which are used everywhere else.
@@ -97,6 +95,7 @@ def read_hardware(envelope: OvfEnvelope) -> OvfHardware:
     vcpus = _vcpus(items, notes)
     controllers = dict(_controllers(items))
     disks, drives = _storage(envelope, items, controllers, notes)
+    _note_unused_disks(envelope, disks, notes)
     firmware = _firmware(system, notes)
     _note_what_is_left_out(system, items, notes)
     box = system.virtualbox
@@ -132,14 +131,26 @@ def _chosen(
     """Return the hardware of the default configuration.
 
     An item that is bound to configurations takes the place of the one with its number that is
-    not (DSP0243, 9.8); minima and maxima are no hardware (8.4).
+    not (DSP0243, 9.8); minima and maxima are no hardware (8.4). Raises SourceUnreadableError for
+    two with one number otherwise: which of them others hang on cannot be known.
     """
     chosen: dict[str, OvfItem] = {}
     plain = [item for item in items if item.bound in {None, "normal"}]
+    unbound = [item for item in plain if not item.configurations]
     ours = [item for item in plain if configuration and configuration in item.configurations]
-    for number, item in enumerate([i for i in plain if not i.configurations] + ours):
+    for group in (unbound, ours):
+        numbers = Counter(item.instance for item in group if item.instance)
+        for number, count in numbers.items():
+            if count > 1:
+                raise SourceUnreadableError(
+                    f"The OVF has {count} pieces of hardware with the InstanceID "
+                    f'"{shown(number)[:40]}".',
+                    "Give each a number of its own in a copy of the OVF, or export the machine "
+                    "again.",
+                )
+    for order, item in enumerate(unbound + ours):
         # Items without a number are all different.
-        chosen[item.instance or f"#{number}"] = item
+        chosen[item.instance or f"#{order}"] = item
     if configuration and any(item.configurations for item in plain):
         notes.append(
             "The OVF offers several configurations; its default, "
@@ -157,7 +168,7 @@ def _memory(items: Sequence[OvfItem], notes: list[str]) -> int:
     for item in _of_type(items, _MEMORY):
         # OVF 0.9 leaves the unit out now and then and means MiB.
         amount = amount_bytes(item.quantity, item.units or "MegaBytes")
-        if amount is None or not _MIB <= amount <= _MOST_MEMORY * _MIB:
+        if amount is None or not _MIB <= amount <= MOST_MEMORY * _MIB:
             raise SourceUnreadableError(
                 f'The OVF states a memory of "{shown(item.quantity or "")[:40]}" '
                 f'"{shown(item.units or "")[:40]}", which cannot be understood.',
@@ -170,7 +181,7 @@ def _memory(items: Sequence[OvfItem], notes: list[str]) -> int:
 
 def _vcpus(items: Sequence[OvfItem], notes: list[str]) -> int:
     for item in _of_type(items, _PROCESSOR):
-        count = _small_number(item.quantity, _MOST_VCPUS)
+        count = _small_number(item.quantity, MOST_VCPUS)
         if not count:
             raise SourceUnreadableError(
                 f'The OVF states "{shown(item.quantity or "")[:40]}" virtual CPUs, which cannot be '
@@ -184,7 +195,7 @@ def _vcpus(items: Sequence[OvfItem], notes: list[str]) -> int:
 
 def _cores_per_socket(items: Sequence[OvfItem], vcpus: int, notes: list[str]) -> int | None:
     for item in _of_type(items, _PROCESSOR):
-        cores = _small_number(item.cores_per_socket, _MOST_VCPUS)
+        cores = _small_number(item.cores_per_socket, MOST_VCPUS)
         if cores and vcpus % cores == 0:
             return cores
         if cores:
@@ -276,6 +287,20 @@ def _storage(
     order = list(Bus)
     disks.sort(key=lambda disk: (order.index(disk.bus), disk.controller, disk.unit))
     return tuple(disks), tuple(drives)
+
+
+def _note_unused_disks(
+    envelope: OvfEnvelope, disks: Sequence[PlacedDisk], notes: list[str]
+) -> None:
+    used = {placed.disk.id for placed in disks} | {placed.disk.file for placed in disks}
+    parents = {disk.parent for disk in envelope.disks.values()}
+    for disk in envelope.disks.values():
+        file = envelope.files.get(disk.file or "")
+        if file is not None and not {disk.id, disk.file} & used and disk.id not in parents:
+            notes.append(
+                f"The OVF lists the disk {shown(disk.id)}, {shown(file.href)}, but no machine has "
+                "it; it was left out."
+            )
 
 
 def _free_unit(controller: _Controller, item: OvfItem, taken: set[tuple[Bus, int, int]]) -> int:

@@ -39,8 +39,9 @@ _SAME_AS = {
     "vmfsPreallocated": "vmfs",
     "vmfsEagerZeroedThick": "vmfs",
 }
-#: How VMware names the files that a descriptor stands beside.
-_PART_STEM = re.compile(r"(.+)-(?:flat|[sf]\d{3,}|delta|sesparse|rdmp?|pt)", re.IGNORECASE)
+#: How VMware names the files that a descriptor stands beside, the map of changed blocks (ctk)
+#: among them.
+_PART_STEM = re.compile(r"(.+)-(?:flat|[sf]\d{3,}|delta|sesparse|rdmp?|pt|ctk)", re.IGNORECASE)
 CONSOLIDATE = (
     "Consolidate the machine's snapshots in VMware, or make a full clone, and give the resulting "
     "disk."

@@ -29,7 +29,7 @@ def snapshot_notes(vmx: Path) -> tuple[str, ...]:
     try:
         with open_file(path) as file:
             listed = parse_vmx(file.read(0, min(file.size, MAX_VMX)))
-        count = min(listed.number("snapshot.numSnapshots") or 0, _MOST)
+        count = listed.number("snapshot.numSnapshots", _MOST) or 0
     except SourceUnreadableError:
         return ()
     numbers = [n for n in range(_MOST) if listed.text(f"snapshot{n}.uid") is not None][:count]

@@ -54,13 +54,16 @@ class VmxValues:
             return False
         raise _not_understood(key, value, "TRUE or FALSE")
 
-    def number(self, key: str) -> int | None:
-        """Return a whole number, None when it is missing. Raises SourceUnreadableError."""
+    def number(self, key: str, most: int) -> int | None:
+        """Return a whole number, None when it is missing.
+
+        Raises SourceUnreadableError for anything else, and for more than ``most``.
+        """
         value = self.text(key)
         if value is None:
             return None
-        if not re.fullmatch(r"[0-9]{1,12}", value):
-            raise _not_understood(key, value, "a whole number")
+        if not re.fullmatch(r"[0-9]{1,12}", value) or int(value) > most:
+            raise _not_understood(key, value, f"a whole number up to {most}")
         return int(value)
 
 

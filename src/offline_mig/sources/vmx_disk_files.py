@@ -38,7 +38,7 @@ def find_disk_file(disk: VmxDisk, vmx: Path, bounds: Bounds) -> tuple[Path | Non
     name = disk.file_name
     if _DATASTORE_PREFIX.match(name) and not _is_plain(name, folder):
         return _find_elsewhere(disk, vmx, bounds, "a file of an ESX datastore")
-    if bounds.outside and _ELSEWHERE.match(name) and not exists(Path(name)):
+    if _ELSEWHERE.match(name) and not exists(Path(name)):
         return _find_elsewhere(disk, vmx, bounds, "a file of another host")
     try:
         check_name(name, vmx, _ROLE, bounds)

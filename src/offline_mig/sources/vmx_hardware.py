@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from offline_mig.machine import Bus, Drive, Firmware, Nic
+from offline_mig.machine import MOST_MEMORY, MOST_VCPUS, Bus, Drive, Firmware, Nic
 from offline_mig.sources.display_name import display_name
 from offline_mig.sources.vmx import VmxValues
 
@@ -41,7 +41,10 @@ _NOT_CARRIED = (
 
 @dataclass(frozen=True, slots=True)
 class VmxDisk:
-    """A hard disk of a VMX file. ``file_name`` is as it stands there."""
+    """A hard disk of a VMX file. ``file_name`` is as it stands there.
+
+    ``redo`` is the file with the changes of a disk that can take them back (undoable, append).
+    """
 
     key: str
     bus: Bus
@@ -49,6 +52,7 @@ class VmxDisk:
     unit: int
     file_name: str
     controller_model: str | None = None
+    redo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,11 @@ def read_hardware(vmx: VmxValues) -> VmxHardware:
     """Interpret the values of a VMX file. Raises SourceUnreadableError for nonsense in them."""
     notes = list(vmx.notes)
     disks, drives = _storage(vmx, notes)
-    memory = vmx.number("memsize")
+    memory = vmx.number("memsize", MOST_MEMORY)
     if not memory:
         memory = DEFAULT_MEMORY
         notes.append(f"The VMX file states no memory; VMware's default, {memory} MiB, was taken.")
-    vcpus = vmx.number("numvcpus") or 1
+    vcpus = vmx.number("numvcpus", MOST_VCPUS) or 1
     firmware = _firmware(vmx, notes)
     _note_what_is_left_out(vmx, notes)
     return VmxHardware(
@@ -118,7 +122,7 @@ def _firmware(vmx: VmxValues, notes: list[str]) -> Firmware:
 
 
 def _cores_per_socket(vmx: VmxValues, vcpus: int, notes: list[str]) -> int | None:
-    cores = vmx.number("cpuid.coresPerSocket")
+    cores = vmx.number("cpuid.coresPerSocket", MOST_VCPUS)
     if not cores:
         return None
     if vcpus % cores:
@@ -185,8 +189,11 @@ def _storage(vmx: VmxValues, notes: list[str]) -> tuple[tuple[VmxDisk, ...], tup
             notes.append(f"{key} is a disk without a file; it was left out.")
         else:
             model = vmx.text(f"{adapter}.virtualDev")
-            disks.append(VmxDisk(key, bus, controller, unit, file_name, model and model.lower()))
-            if "nonpersistent" in (vmx.text(f"{key}.mode") or "").lower():
+            forgets = "nonpersistent" in (vmx.text(f"{key}.mode") or "").lower()
+            redo = None if forgets else vmx.text(f"{key}.redo")
+            model = model and model.lower()
+            disks.append(VmxDisk(key, bus, controller, unit, file_name, model, redo))
+            if forgets:
                 notes.append(
                     f"{key} forgets its changes at power-off under VMware (nonpersistent); it "
                     "becomes an ordinary disk."

@@ -120,6 +120,7 @@ def _find_disks(source: Path, hardware: VmxHardware, options: SourceOptions) -> 
             missing.append(f"{shown(disk.file_name)} ({disk.key})")
         else:
             stat_regular_file(path, wrong_kind=SourceUnsafeError)
+            _refuse_redo_log(source, disk)
             found.append(_FoundDisk(disk, path, (note,) if note else ()))
     if missing:
         raise SourceUnreadableError(
@@ -135,6 +136,17 @@ def _find_disks(source: Path, hardware: VmxHardware, options: SourceOptions) -> 
             ),
         )
     return found
+
+
+def _refuse_redo_log(source: Path, disk: VmxDisk) -> None:
+    name = base_name(disk.redo or "")
+    if name not in {"", ".", ".."} and exists(source.with_name(name)):
+        raise SourceUnreadableError(
+            f"{shown(source)} keeps what was written to {disk.key} apart, in {shown(name)}: the "
+            "disk itself is older.",
+            "Start the machine in VMware, shut Windows down, and keep or discard the changes when "
+            "VMware asks.",
+        )
 
 
 def _refuse_shared_files(source: Path, disks: list[_FoundDisk]) -> None:
