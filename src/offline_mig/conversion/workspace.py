@@ -138,8 +138,8 @@ def _refuse_earlier(output: Path, names: Sequence[str], *, overwrite: bool) -> N
             f"{output} already holds {', '.join(existing)}.",
             "Choose another folder with -o, or give --overwrite to replace them.",
         )
-    for path in existing:
-        _refuse_in_use(path)
+    for name in existing:
+        _refuse_in_use(output / name)
 
 
 def _refuse_in_use(path: Path) -> None:
