@@ -6,6 +6,7 @@ import hashlib
 import json
 import shlex
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,23 @@ from fixtures.conversion_run import COMMAND, offline_mig, private_mounts, requir
 from fixtures.disk_layout import SYSTEM_VOLUME_OFFSET
 from fixtures.guest_files import files_of
 from fixtures.guests import GuestKind, GuestSpec
-from fixtures.ntfs_volumes import FileState, require_sound, volume_state
+from fixtures.ntfs_volumes import FileState, cut_out, require_sound, volume_state
+from fixtures.reparse_points import WOF, reparse, set_reparse_point
 from fixtures.result import SystemVolume, hivexget, system_volume
 from fixtures.running_guest import running_guest, starts
-from fixtures.small_edit import ADDED, REPLACED, edit
+from fixtures.small_edit import ADDED, DELETED_FILE, REPLACED, deletions, edit
+from offline_mig.cli.screen import Screen
+from offline_mig.conversion.engines import EngineChoice, choose_engine
+from offline_mig.conversion.in_place import (
+    InPlaceOptions,
+    OpenedGuest,
+    PlannedEdit,
+    edit_in_place,
+)
 from offline_mig.errors import OfflineMigError, OutputRefusedError, SourceUnreadableError
+from offline_mig.guest.filesystem import UnreadableFileError
 from offline_mig.machine import DiskFormat
+from offline_mig.surgery.plan import Plan
 from offline_mig.windows.hive import HiveName
 
 pytestmark = pytest.mark.conversion
@@ -224,6 +236,27 @@ def test_dry_runs_change_nothing(image: MakeImage) -> None:
     assert json.loads(run.stdout)["whole_hives"] == ["SOFTWARE", "SYSTEM"]
     assert "Would put back" in undo(path, journal, "--dry-run").stdout
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def test_dry_run_refuses_to_delete_what_cannot_come_back(image: MakeImage, tmp_path: Path) -> None:
+    """A program that Windows has compressed (CompactOS) cannot be read, and so not be kept."""
+    path = image(image_format="raw")
+    offset = SYSTEM_VOLUME_OFFSET[GuestKind.XP]
+    size = path.stat().st_size - offset
+    volume = cut_out(path, "raw", offset, size, tmp_path / "volume.raw")
+    wof = reparse(WOF, struct.pack("<IIII", 1, 2, 1, 0))
+    set_reparse_point(volume, f"/WINDOWS/{DELETED_FILE.lower()}", wof)
+    with path.open("r+b") as disk:
+        disk.seek(offset)
+        disk.write(volume.read_bytes())
+
+    def plan(guest: OpenedGuest) -> PlannedEdit:
+        return PlannedEdit(Plan((deletions(guest.facts),)))
+
+    chosen = choose_engine(EngineChoice("userspace"))
+    options = InPlaceOptions(dry_run=True)
+    with pytest.raises(UnreadableFileError, match=r"(?i)explorer"):
+        edit_in_place(path, chosen, plan, options, Screen(quiet=True))
 
 
 def test_journals_are_never_replaced(image: MakeImage, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -17,12 +15,19 @@ from fixtures.catalogue import WINDOWS_7
 from fixtures.conversion_run import require_engine
 from fixtures.guests import GuestSpec
 from fixtures.ntfs_volumes import make_volume, require_sound
+from fixtures.reparse_points import (
+    WOF,
+    efs_info,
+    junction,
+    reparse,
+    set_attribute,
+    set_reparse_point,
+)
 from offline_mig.conversion.engines import EngineChoice, choose_engine
 from offline_mig.errors import GuestRefusedError
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.filesystem import GuestFilesystem, UnreadableFileError
 from offline_mig.guest.guestfs_engine import GuestfsEngine
-from offline_mig.guest.ntfs_library import load_library
 from offline_mig.guest.partition_table import Partition
 from offline_mig.machine import DiskFormat
 from offline_mig.surgery.system_volume import read_layout
@@ -30,46 +35,6 @@ from offline_mig.surgery.system_volume import read_layout
 pytestmark = pytest.mark.appliance
 
 _MIB = 1024 * 1024
-#: IO_REPARSE_TAG_MOUNT_POINT and IO_REPARSE_TAG_WOF, winnt.h.
-_JUNCTION, _WOF = 0xA0000003, 0x80000017
-
-
-def junction(target: str) -> bytes:
-    r"""REPARSE_DATA_BUFFER of a mount point, ntifs.h: substitute name, print name."""
-    name, shown = rf"\??\{target}".encode("utf-16-le"), target.encode("utf-16-le")
-    data = struct.pack("<HHHH", 0, len(name), len(name) + 2, len(shown))
-    return reparse(_JUNCTION, data + name + b"\0\0" + shown + b"\0\0")
-
-
-def reparse(tag: int, data: bytes) -> bytes:
-    return struct.pack("<IHH", tag, len(data), 0) + data
-
-
-def efs_info() -> bytes:
-    """The header of $EFS (layout.h, EFS_ATTR_HEADER), without anybody's key."""
-    return struct.pack("<4I48x3I", 76, 0, 2, 2, 0, 0, 0)
-
-
-def set_attribute(setter: str, image: Path, path: str, data: bytes) -> None:
-    """What libguestfs cannot set, since its attributes are texts; ``setter`` is libntfs-3g's."""
-    library = load_library()
-    library.ntfs_mount.restype = ctypes.c_void_p
-    library.ntfs_mount.argtypes = (ctypes.c_char_p, ctypes.c_ulong)
-    library.ntfs_pathname_to_inode.restype = ctypes.c_void_p
-    library.ntfs_pathname_to_inode.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
-    function = getattr(library, setter)
-    function.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
-    volume = library.ntfs_mount(os.fsencode(image), 0)
-    assert volume
-    inode = library.ntfs_pathname_to_inode(volume, None, path.encode())
-    assert inode
-    assert function(inode, data, len(data), 0) == 0
-    assert library.ntfs_inode_close(inode) == 0
-    assert library.ntfs_umount(volume, 0) == 0
-
-
-def set_reparse_point(image: Path, path: str, data: bytes) -> None:
-    set_attribute("ntfs_set_ntfs_reparse_data", image, path, data)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +61,7 @@ def odd_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     set_reparse_point(image, "/Junction", junction(r"C:\Real"))
     set_reparse_point(image, "/Dangling", junction(r"D:\Nowhere"))
     # WOF_EXTERNAL_INFO and FILE_PROVIDER_EXTERNAL_INFO: compressed with XPRESS4K.
-    wof = reparse(_WOF, struct.pack("<IIII", 1, 2, 1, 0))
+    wof = reparse(WOF, struct.pack("<IIII", 1, 2, 1, 0))
     set_reparse_point(image, "/compressed.exe", wof)
     set_attribute("ntfs_set_efs_info", image, "/encrypted.sys", efs_info())
     return image
