@@ -207,3 +207,15 @@ def test_any_tables_are_read(entries: bytes, rest: bytes) -> None:
     table = read_partition_table(lambda at, size: disk[at : at + size], len(disk))
     for partition in table.partitions:
         assert 0 < partition.start < partition.start + partition.size <= len(disk)
+
+
+@pytest.mark.parametrize("label", ["dos", "gpt"])
+def test_partitions_that_end_behind_the_disk_are_kept_apart(tmp_path: Path, label: str) -> None:
+    """An image that was cut off: its table tells of what is not there any more."""
+    script = f"label: {label}\nstart=2048, size=8192\nstart=16384, size=65536\n"
+    disk = partitioned(tmp_path, script)
+    with disk.open("r+b") as stream:
+        stream.truncate(20000 * 512)
+    table = read(disk)
+    assert [(p.number, p.start) for p in table.partitions] == [(1, 2048 * 512)]
+    assert [(p.number, p.start + p.size) for p in table.outside] == [(2, 81920 * 512)]

@@ -157,6 +157,24 @@ def windows(*roots: str) -> MemoryVolume:
     return MemoryVolume({f"{root}/System32/config/SYSTEM": b"x" for root in roots})
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_partition_behind_the_end_of_the_disk_is_told(whole: bool) -> None:
+    """The image was cut off; where Windows itself is gone, that is why."""
+    disks: GuestDisks = MemoryDisks(windows("WINDOWS") if whole else windows())  # type: ignore[assignment]
+    table = PartitionTable(
+        TableKind.MBR,
+        (Partition(1, 1024**2, 1024**2, "0x07"),),
+        outside=(Partition(2, 1024**3, 1024**3, "0x07"),),
+    )
+    told = f"The partition 1:2 ends at byte {2 * 1024**3}, but the disk has {disks.size(0)}"
+    if whole:
+        (note,) = find_system_volume(disks, DiskLayout((table,))).notes
+        assert told in note
+    else:
+        with pytest.raises(GuestRefusedError, match=told):
+            find_system_volume(disks, DiskLayout((table,)))
+
+
 def test_damaged_other_volume_is_passed_over() -> None:
     choice, notes = find(None, windows("WINDOWS"))
     assert choice == "1:2/WINDOWS"

@@ -97,13 +97,15 @@ class PartitionTable:
     """What a disk's first sectors say. ``signature`` is the MBR disk signature or the GPT GUID.
 
     ``mbr`` is None when the first sector does not end in 55 AA or is the boot sector of a volume:
-    a BIOS then finds no master boot record.
+    a BIOS then finds no master boot record. ``outside`` are partitions that end behind the disk:
+    either the table is wrong or the image was cut off.
     """
 
     kind: TableKind
     partitions: tuple[Partition, ...]
     signature: str = ""
     mbr: MasterBootRecord | None = None
+    outside: tuple[Partition, ...] = ()
 
     @property
     def hybrid(self) -> bool:
@@ -125,7 +127,8 @@ def read_partition_table(read: Reader, disk_size: int) -> PartitionTable:
     """Return the partition table of a disk of ``disk_size`` bytes.
 
     ``read(offset, size)`` returns bytes of the disk, fewer at its end. What does not make sense
-    is left out: a table is the guest's own data and may say anything.
+    is left out: a table is the guest's own data and may say anything. What ends behind the disk
+    is kept apart.
     """
     first = read(0, SECTOR)
     if len(first) < SECTOR or first[510:512] != b"\x55\xaa":
@@ -139,14 +142,18 @@ def read_partition_table(read: Reader, disk_size: int) -> PartitionTable:
         if table is not None:
             return replace(table, mbr=record)
     partitions: list[Partition] = []
+    outside: list[Partition] = []
     for number, entry in enumerate(entries, start=1):
         if not _is_inside(entry.start, entry.count, disk_size):
-            continue
-        if entry.kind in _EXTENDED_TYPES:
+            if entry.kind not in (0, _PROTECTIVE_TYPE) and entry.start and entry.count:
+                outside.append(_mbr_partition(number, entry))
+        elif entry.kind in _EXTENDED_TYPES:
             partitions += _logical_partitions(read, entry.start, disk_size)
         elif entry.kind != _PROTECTIVE_TYPE:
             partitions.append(_mbr_partition(number, entry))
-    return PartitionTable(TableKind.MBR, tuple(partitions), record.signature, record)
+    return PartitionTable(
+        TableKind.MBR, tuple(partitions), record.signature, record, tuple(outside)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +230,19 @@ def _read_gpt(read: Reader, disk_size: int) -> PartitionTable | None:
     if not 128 <= entry_size <= 4096 or count > _MAX_GPT_ENTRIES:
         return None
     raw = read(entries_at * SECTOR, count * entry_size)
-    partitions = []
+    partitions: list[Partition] = []
+    outside: list[Partition] = []
     for index in range(len(raw) // entry_size):
         entry = raw[index * entry_size : (index + 1) * entry_size]
         kind = uuid.UUID(bytes_le=entry[:16])
         first, last = struct.unpack_from("<QQ", entry, 32)
-        if kind.int and _is_inside(first, last - first + 1, disk_size):
+        if kind.int and 0 < first <= last:
+            inside = _is_inside(first, last - first + 1, disk_size)
             size = (last - first + 1) * SECTOR
             guid = str(uuid.UUID(bytes_le=entry[16:32]))
             # 36 UTF-16 units; what comes after a terminator is nobody's.
             name = entry[56:128].decode("utf-16-le", "replace").split("\0", 1)[0]
-            partitions.append(
+            (partitions if inside else outside).append(
                 Partition(index + 1, first * SECTOR, size, str(kind), guid=guid, name=name)
             )
-    return PartitionTable(TableKind.GPT, tuple(partitions), str(disk_guid))
+    return PartitionTable(TableKind.GPT, tuple(partitions), str(disk_guid), outside=tuple(outside))

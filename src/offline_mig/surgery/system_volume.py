@@ -104,9 +104,14 @@ def find_system_volume(
                 continue
             session = None if image is None else judge_hibernation(image)
             found += [SystemVolume(number, partition, root, session) for root in roots]
+    cut_off = _cut_off(disks, layout)
+    if cut_off and not found and not locked:
+        raise GuestRefusedError(
+            f"No Windows was found. {cut_off[0]}", "Copy the image again from where it came from."
+        )
     if failed and not found:
         raise failed[0]
-    notes = tuple(f"{error.message} It was passed over." for error in failed)
+    notes = (*cut_off, *(f"{error.message} It was passed over." for error in failed))
     if wanted is not None:
         return replace(_pick(found, wanted), notes=notes)
     if len(found) > 1:
@@ -130,6 +135,17 @@ def find_system_volume(
         f"{len(layout.tables)} disk(s), {ntfs} of them NTFS, none with "
         "Windows\\System32\\config.",
         "Check that all disks of the machine are given and that this is a Windows guest.",
+    )
+
+
+def _cut_off(disks: GuestDisks, layout: DiskLayout) -> tuple[str, ...]:
+    """Return a sentence for each partition that ends behind its disk."""
+    return tuple(
+        f"The partition {volume_name(number, partition)} ends at byte "
+        f"{partition.start + partition.size}, but the disk has {disks.size(number)}: the image is "
+        "cut off, or its partition table is wrong."
+        for number, table in enumerate(layout.tables)
+        for partition in table.outside
     )
 
 
