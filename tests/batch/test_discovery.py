@@ -55,13 +55,11 @@ def test_a_machine_has_its_disks_and_extents_and_those_below(tmp_path: Path) -> 
 
 def test_a_branch_of_snapshots_beside_the_current_one_is_no_machine(tmp_path: Path) -> None:
     image(tmp_path / "vm.vmdk", "-o", "subformat=monolithicFlat")
-    for name, below in (("1", "vm"), ("2", "vm-000001"), ("3", "vm")):
-        image(tmp_path / f"vm-00000{name}.vmdk", "-b", f"{below}.vmdk", "-F", "vmdk")
+    image(tmp_path / "vm-000003.vmdk", "-b", "vm.vmdk", "-F", "vmdk")
     # As ESXi splits them: a descriptor, and what has changed in a file of its own.
     for name, parent in (("1", "vm"), ("2", "vm-000001")):
-        path = tmp_path / f"vm-00000{name}.vmdk"
-        path.rename(tmp_path / f"vm-00000{name}-delta.vmdk")
-        path.write_text(
+        (tmp_path / f"vm-00000{name}-delta.vmdk").write_bytes(b"COWD" + bytes(4096))
+        (tmp_path / f"vm-00000{name}.vmdk").write_text(
             "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=fffffffe\n"
             f'createType="vmfsSparse"\nparentFileNameHint="{parent}.vmdk"\n'
             f'RW 40960 VMFSSPARSE "vm-00000{name}-delta.vmdk"\n'
