@@ -25,6 +25,7 @@ GITLAB = EXAMPLES / "gitlab-ci.yml"
 PACKER = EXAMPLES / "packer"
 ANSIBLE = EXAMPLES / "ansible" / "convert.yml"
 PROGRAMS = Path(sys.executable).parent
+STARTED = b"started"
 Environment = dict[str, str]
 
 
@@ -56,12 +57,19 @@ def here(guest: BuildGuest, drivers_iso: Path, tmp_path: Path) -> Environment:
     }
 
 
-def run(command: list[str | Path], here: Environment, folder: Path) -> str:
+def run(command: list[str | Path], here: Environment, folder: Path, *, code: int = 0) -> str:
     done = subprocess.run(
         command, env=here, cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
+
+
+def start_guest(disk: str | Path) -> Path:
+    """Change a disk as a guest does that runs from it."""
+    with Path(disk).open("ab") as stream:
+        stream.write(STARTED)
+    return Path(disk)
 
 
 def results(here: Environment) -> set[str]:
@@ -111,14 +119,22 @@ def test_github(here: Environment, tmp_path: Path) -> None:
     assert results(here) == {".qcow2", ".xml", ".report.json", ".provenance.json"}
     assert "1 of 1 guests converted" in (tmp_path / "summary.html").read_text()
     run([*shell, github_steps()[0]], here, tmp_path)
-    assert json.loads((tmp_path / "result.json").read_text())["reused"]
+    told = json.loads((tmp_path / "result.json").read_text())
+    assert told["reused"]
+    disk = start_guest(told["disks"][0])
+    run([*shell, github_steps()[0]], here, tmp_path, code=8)
+    assert disk.read_bytes().endswith(STARTED)
 
 
 @pytest.mark.conversion
 def test_gitlab(here: Environment, tmp_path: Path) -> None:
-    run(["bash", "-eo", "pipefail", "-c", "\n".join(gitlab_lines())], here, tmp_path)
+    command: list[str | Path] = ["bash", "-eo", "pipefail", "-c", "\n".join(gitlab_lines())]
+    run(command, here, tmp_path)
     wanted: Any = yaml.safe_load(GITLAB.read_text())["convert"]["artifacts"]["paths"]
     assert all((tmp_path / name).is_file() for name in wanted)
+    disk = start_guest(json.loads((tmp_path / "result.json").read_text())["disks"][0])
+    run(command, here, tmp_path, code=8)
+    assert disk.read_bytes().endswith(STARTED)
 
 
 @pytest.mark.conversion
@@ -137,7 +153,7 @@ def test_packer(here: Environment, tmp_path: Path) -> None:
 
 @pytest.mark.conversion
 def test_ansible(here: Environment, tmp_path: Path) -> None:
-    """A second time it changes nothing, which is what a playbook is for."""
+    """A second time it changes nothing, which is what a playbook is for, in no case the guest."""
     variables = {
         "guest": here["GUEST"], "drivers": here["DRIVERS"],
         "output": here["OUTPUT"], "cache": here["CACHE"],
@@ -152,3 +168,7 @@ def test_ansible(here: Environment, tmp_path: Path) -> None:
     assert "changed=1 " in run(command, settings, tmp_path)
     assert "changed=0 " in run(command, settings, tmp_path)
     assert results(here) == {".qcow2", ".xml", ".report.json"}
+    disk = start_guest(next(Path(here["OUTPUT"]).glob("*.qcow2")))
+    # What ansible-playbook ends with when a host has failed; the code is that of the command.
+    assert '"rc": 8' in run(command, settings, tmp_path, code=2)
+    assert disk.read_bytes().endswith(STARTED)
