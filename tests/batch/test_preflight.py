@@ -20,7 +20,7 @@ from fixtures.conversion_run import offline_mig
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.orders import Order, Result, Tell
 from offline_mig.batch.plan_guests import GuestWork, guests_of, plan_at
-from offline_mig.batch.preflight import PreflightRow, Rates, Readiness, total
+from offline_mig.batch.preflight import PUBLISHED_RATES, PreflightRow, Rates, Readiness, total
 from offline_mig.batch.preflight_run import preflight_engine, quickly, run_preflight
 from offline_mig.batch.record import BatchRecord, GuestRecord, GuestState
 from offline_mig.cli import main
@@ -94,6 +94,15 @@ def test_a_host_without_a_cache_folder(cache: Path) -> None:
     with open_memory() as memory:
         memory.keep("x", PreflightRow("n", Path("/s"), Readiness.READY))
         assert memory.verdict("x") is not None
+
+
+def test_a_memory_that_is_damaged_meanwhile_knows_nothing(cache: Path) -> None:
+    with open_memory() as memory:
+        memory.keep("x", PreflightRow("n", Path("/s"), Readiness.READY))
+        database = cache / "offline-mig" / "batch.sqlite"
+        os.truncate(database, 4096)
+        assert memory.verdict("x") is None
+        assert memory.rates("userspace") == PUBLISHED_RATES
 
 
 class NobodyCrew:

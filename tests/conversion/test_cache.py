@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from fixtures.conversion_run import require_engine
 from fixtures.guests import BuildGuest, BuiltGuest, GuestKind, GuestSpec
 from fixtures.published_schemas import require_valid
 from fixtures.result import tree_state
+from fixtures.running_guest import running_guest
 from offline_mig.cli import main
 from offline_mig.conversion.content_hash import ContentHashes
 from offline_mig.conversion.result_cache import ResultCache
+from offline_mig.errors import OutputRefusedError, SourceUnreadableError
 
 Run = Callable[..., Any]
 MIB = 1024 * 1024
@@ -183,6 +188,73 @@ def test_holes_stay_holes_and_scripts_programs(tmp_path: Path) -> None:
         assert (entry.folder / disk.name).stat().st_blocks * 512 < MIB
         assert (entry.folder / script.name).stat().st_mode & 0o777 == 0o755
         assert entry.files[disk.name] == hashlib.sha256(disk.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[list[Path]]:
+    """A disk, a pipe and a report; the disk is written to once the pipe is read, after it."""
+    disk, pipe = tmp_path / "guest.qcow2", tmp_path / "guest.xml"
+    report = tmp_path / "guest.report.json"
+    for path in (disk, report):
+        path.write_bytes(b"as it was made")
+        os.utime(path, (1, 1))
+    os.mkfifo(pipe)
+
+    def start() -> None:
+        with pipe.open("wb") as stream:
+            disk.write_bytes(b"as it was started")
+            stream.write(b"<domain/>")
+
+    guest = threading.Thread(target=start, daemon=True)
+    guest.start()
+    yield [disk, pipe, report]
+    guest.join(5)
+
+
+def test_a_disk_that_is_written_to_while_it_is_copied_is_not_kept(
+    made: list[Path], tmp_path: Path
+) -> None:
+    cache = ResultCache(tmp_path / "cache", MIB)
+    cache.prepare()
+    with pytest.raises(OutputRefusedError, match="has changed since it was made"):
+        cache.store("a", made, disks=1)
+    assert entries(tmp_path) == []
+
+
+def test_what_is_noted_of_an_entry_is_what_it_holds(made: list[Path], tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "cache", MIB)
+    cache.prepare()
+    assert cache.store("a", made)
+    with cache.found("a") as entry:
+        assert entry is not None
+        assert (entry.folder / made[0].name).read_bytes() == b"as it was made"
+        for name, sha256 in entry.files.items():
+            assert hashlib.sha256((entry.folder / name).read_bytes()).hexdigest() == sha256
+
+
+def test_a_disk_that_was_written_to_or_is_in_use_is_not_kept(tmp_path: Path) -> None:
+    """Who waits for the report may have started the guest before anything was copied."""
+    cache = ResultCache(tmp_path / "cache", MIB)
+    cache.prepare()
+    disk, report = tmp_path / "guest.qcow2", tmp_path / "guest.report.json"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"], check=True)
+    report.write_bytes(b"{}")
+    with running_guest(disk, "qcow2"), pytest.raises(SourceUnreadableError):
+        cache.store("a", [disk, report], disks=1)
+    os.utime(report, (1, 1))
+    with pytest.raises(OutputRefusedError, match="has changed since it was made"):
+        cache.store("a", [disk, report], disks=1)
+    assert entries(tmp_path) == []
+    os.utime(disk, (1, 1))
+    assert cache.store("a", [disk, report], disks=1)
+
+
+def test_a_cache_that_can_take_no_hash_does_without(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"in the way")
+    # Not of this moment: a new file's hash would not be kept anyway.
+    old = Path(sys.executable).resolve()
+    hashes = ContentHashes(tmp_path / "cache" / "hashes")
+    assert hashes.of_file(old) == hashlib.sha256(old.read_bytes()).hexdigest()
 
 
 def test_hashes_are_kept_until_a_file_changes(tmp_path: Path) -> None:

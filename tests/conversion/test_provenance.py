@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,11 @@ def sha256(content: bytes) -> str:
 def test_statement(guest: BuildGuest, drivers_iso: Path, tmp_path: Path) -> None:
     require_engine("userspace")
     built = guest(GuestSpec(GuestKind.WINDOWS_10))
+    # A name that is no text, which a statement cannot hold as it is.
+    medium = tmp_path / os.fsdecode(b"virtio-\xfc.iso")
+    medium.symlink_to(drivers_iso)
     arguments = [
-        "convert", built.vmx, "--drivers", drivers_iso, "--allow-unsigned", "-o", tmp_path / "out",
+        "convert", built.vmx, "--drivers", medium, "--allow-unsigned", "-o", tmp_path / "out",
         "--engine", "userspace", "--provenance", "--target", "libvirt", "--target", "qemu",
     ]  # fmt: skip
     done = CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -50,8 +54,9 @@ def test_statement(guest: BuildGuest, drivers_iso: Path, tmp_path: Path) -> None
         entry["name"]: entry["digest"]["sha256"]
         for entry in told["predicate"]["buildDefinition"]["resolvedDependencies"]
     }
-    for path in (built.vmx, built.disk, drivers_iso):
+    for path in (built.vmx, built.disk):
         assert inputs[path.name] == sha256(path.read_bytes())
+    assert inputs["virtio-\\xfc.iso"] == sha256(drivers_iso.read_bytes())
     assert any(name.endswith(": viostor.sys") for name in inputs)
 
     report = json.loads(next((tmp_path / "out").glob("*.report.json")).read_text())

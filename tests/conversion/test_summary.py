@@ -277,6 +277,17 @@ def test_other_files_are_not_replaced(reports: dict[GuestKind, Report], tmp_path
         assert report_on(out, "-o", page).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["summary.json", "summary.csv"])
+def test_a_page_that_would_be_a_table(
+    name: str, reports: dict[GuestKind, Report], tmp_path: Path
+) -> None:
+    put(tmp_path, reports[GuestKind.XP])
+    refused = report_on(tmp_path, "-o", tmp_path / name)
+    assert refused.exit_code == 8
+    assert name in refused.output
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("name", ["nothing", "empty"])
 def test_a_folder_without_results(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from offline_mig.batch.preflight import PreflightRow, Rates, rates_from, recorded_row, row_record
+from offline_mig.batch.preflight import (
+    PUBLISHED_RATES,
+    PreflightRow,
+    Rates,
+    rates_from,
+    recorded_row,
+    row_record,
+)
 
 #: Changes when the form of what is kept does; of another number everything is forgotten.
 _VERSION = 1
@@ -37,9 +44,11 @@ class HostMemory:
 
     def verdict(self, fingerprint: str) -> PreflightRow | None:
         """Return the verdict on work with this fingerprint, None where there is none."""
-        found = self._database.execute(
-            "SELECT record FROM verdict WHERE fingerprint = ?", (fingerprint,)
-        ).fetchone()
+        found = None
+        with suppress(sqlite3.Error):
+            found = self._database.execute(
+                "SELECT record FROM verdict WHERE fingerprint = ?", (fingerprint,)
+            ).fetchone()
         if found is None:
             return None
         # Another run may be writing, or the disk be full: then it only seems unused for longer.
@@ -60,12 +69,15 @@ class HostMemory:
             )
 
     def rates(self, engine: str) -> Rates:
-        """Return how fast conversions by an engine were here."""
-        rows = self._database.execute(
-            "SELECT size, seconds FROM conversion WHERE engine = ? ORDER BY ended DESC LIMIT ?",
-            (engine, _CONVERSIONS),
-        )
-        return rates_from(rows.fetchall())
+        """Return how fast conversions by an engine were here, as published where nobody knows."""
+        try:
+            rows = self._database.execute(
+                "SELECT size, seconds FROM conversion WHERE engine = ? ORDER BY ended DESC LIMIT ?",
+                (engine, _CONVERSIONS),
+            ).fetchall()
+        except sqlite3.Error:
+            return PUBLISHED_RATES
+        return rates_from(rows)
 
     def converted(self, engine: str, size: int, seconds: float) -> None:
         """Keep how long a conversion took whose result takes ``size`` bytes."""

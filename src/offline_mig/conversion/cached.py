@@ -76,7 +76,8 @@ def convert_cached(
         # What it was made from may have changed meanwhile; of the source itself that is an error.
         if _identified(source, options, cache, engine)[1] == key:
             progress.step("Keeping the results in the cache")
-            if not cache.store(key, [done.folder / name for name in done.report.published]):
+            results = [done.folder / name for name in done.report.published]
+            if not cache.store(key, results, disks=len(done.disks)):
                 progress.note("The results are not kept: they are more than the cache may hold.")
     except (OfflineMigError, OSError) as error:
         progress.note(f"The results are not kept in the cache: {error}")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from offline_mig.conversion.source_guard import file_sha256
@@ -40,7 +41,9 @@ class ContentHashes:
         digest = file_sha256(path)
         now = time.time_ns()
         if _state(path) == state and now - max(state[-2:]) > _TICK:
-            _write(place, state, digest)
+            # On a full disk it is computed again the next time, which is all.
+            with suppress(OSError):
+                _write(place, state, digest)
         return digest
 
     def of_tree(self, path: Path) -> str:
@@ -76,5 +79,9 @@ def _read(place: Path) -> tuple[list[int], str] | None:
 def _write(place: Path, state: list[int], digest: str) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps({"state": state, "sha256": digest}), encoding="ascii")
-    draft.replace(place)
+    try:
+        draft.write_text(json.dumps({"state": state, "sha256": digest}), encoding="ascii")
+        draft.replace(place)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -52,7 +52,7 @@ def provenance_json(report: Report, documents: Mapping[str, str], run: Run | Non
             "buildDefinition": {
                 "buildType": _BUILD_TYPE,
                 "externalParameters": {
-                    "source": str(report.machine.source),
+                    "source": plain(report.machine.source),
                     "options": plain(report.options),
                 },
                 "internalParameters": {"engine": report.engine},
@@ -99,11 +99,13 @@ def _dependencies(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def _file(path: Path, sha256: str | None) -> dict[str, Any]:
-    return {"name": path.name, "uri": path.as_uri(), "digest": {"sha256": sha256}}
+    return {"name": plain(Path(path.name)), "uri": path.as_uri(), "digest": {"sha256": sha256}}
 
 
 def _content(name: str, content: bytes) -> dict[str, Any]:
-    return {"name": name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}
+    digest = {"sha256": hashlib.sha256(content).hexdigest()}
+    # The names of files on a medium are no text for sure, nor must they be those of a host.
+    return {"name": name.encode("utf-8", "backslashreplace").decode("utf-8"), "digest": digest}
 
 
 def _metadata(run: Run) -> dict[str, str]:

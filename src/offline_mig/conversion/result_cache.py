@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.conversion.content_hash import ContentHashes
+from offline_mig.conversion.source_guard import file_sha256
 from offline_mig.errors import OfflineMigError, OutputRefusedError
+from offline_mig.images.image_lock import refuse_in_use
 from offline_mig.processes import run
 
 _MANIFEST = "entry.json"
@@ -55,7 +57,9 @@ class ResultCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._entries.mkdir(exist_ok=True)
-            (self.folder / TAG).write_text(_TAG_CONTENT, encoding="ascii")
+            # Not anew each time: on a full disk that would fail.
+            if not (self.folder / TAG).exists():
+                (self.folder / TAG).write_text(_TAG_CONTENT, encoding="ascii")
         except OSError as error:
             raise OutputRefusedError(
                 f"The cache {self.folder} cannot be used: {error.strerror}.",
@@ -82,17 +86,21 @@ class ResultCache:
         finally:
             os.close(lock)
 
-    def store(self, key: str, results: Sequence[Path]) -> bool:
+    def store(self, key: str, results: Sequence[Path], *, disks: int = 0) -> bool:
         """Keep ``results``, then let go of the oldest entries while there are too many.
 
-        Returns whether they are there now: alone they may be more than the cache may hold. Raises
-        OfflineMigError, OSError; then nothing of them is kept.
+        The first ``disks`` of them are disks, the last the report. Returns whether they are there
+        now: alone they may be more than the cache may hold. Raises OutputRefusedError for disks
+        that are in use or have changed, OfflineMigError, OSError; then nothing of them is kept.
         """
         draft = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self._entries))
         try:
+            _require_pristine(results[:disks], results[-1])
             for result in results:
                 copy_sparsely(result, draft / result.name)
-            files = {path.name: self.hashes.of_file(path) for path in results}
+            # Who waits for the report may have started the guest while its disks were copied.
+            _require_pristine(results[:disks], results[-1])
+            files = {path.name: file_sha256(draft / path.name) for path in results}
             manifest = {"schema": _SCHEMA, "files": files}
             (draft / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             _remove(self._entries / key)
@@ -142,6 +150,22 @@ def copy_sparsely(source: Path, target: Path) -> None:
                 f"The disk with {target.parent} is full.", "Free some space there."
             ) from error
         raise
+
+
+def _require_pristine(disks: Sequence[Path], report: Path) -> None:
+    """Raise OutputRefusedError unless disks are as they were when the report was written.
+
+    The report is written when the disks are done. SourceUnreadableError is raised for one that a
+    machine has open.
+    """
+    made = report.stat().st_mtime_ns
+    for disk in disks:
+        refuse_in_use(disk)
+        if disk.stat().st_mtime_ns > made:
+            raise OutputRefusedError(
+                f"{disk} has changed since it was made.",
+                "Shut the guest down before anything is made of its disk.",
+            )
 
 
 def _read(folder: Path) -> Entry | None:

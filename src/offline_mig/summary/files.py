@@ -36,11 +36,16 @@ def write_summary(results: Sequence[GuestResult], folder: Path, page: Path | Non
     """Write the page, and summary.json and summary.csv beside it.
 
     ``page`` is summary.html in ``folder`` by default. Raises OutputRefusedError when a file is in
-    the way that is no summary, or cannot be written.
+    the way that is no summary, or cannot be written, and for a page that has the name of a table.
     """
     page = (page or folder / f"{NAME}.html").absolute()
     beside = page.parent
     files = SummaryFiles(page, beside / f"{NAME}.json", beside / f"{NAME}.csv")
+    if page in (files.record, files.table):
+        raise OutputRefusedError(
+            f"{page} is what one of the two tables beside the page is called.",
+            f"Name the page with -o, such as {NAME}.html; the tables are written beside it.",
+        )
     texts = {
         files.page: summary_page(results, folder.resolve().name),
         files.record: summary_json(results),
