@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ def open_agent_source(path: Path) -> AgentSource:
     Raises SourceUnreadableError when it is damaged or holds none, and HostNotReadyError when it
     is an archive and the library that reads it is not there.
     """
-    name = path.name or str(path)
+    # It is told in reports, which are text, be the name text or not.
+    name = os.fsencode(path.name or path).decode("utf-8", "backslashreplace")
     try:
         mark = _mark(path)
         iso = mark is not None and is_iso(path)

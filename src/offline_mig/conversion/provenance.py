@@ -103,9 +103,7 @@ def _file(path: Path, sha256: str | None) -> dict[str, Any]:
 
 
 def _content(name: str, content: bytes) -> dict[str, Any]:
-    digest = {"sha256": hashlib.sha256(content).hexdigest()}
-    # The names of files on a medium are no text for sure, nor must they be those of a host.
-    return {"name": name.encode("utf-8", "backslashreplace").decode("utf-8"), "digest": digest}
+    return {"name": name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}
 
 
 def _metadata(run: Run) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -58,7 +59,8 @@ def open_media(path: Path) -> DriverMedia:
     HostNotReadyError when the library that reads archives is not there, or no room for an image
     inside a package.
     """
-    name = path.name or str(path)
+    # It is told in reports, which are text, be the name text or not.
+    name = os.fsencode(path.name or path).decode("utf-8", "backslashreplace")
     try:
         if path.is_dir():
             listed = _media(path, name, scan_tree(path), partial(read_from_tree, path))

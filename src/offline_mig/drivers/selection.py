@@ -272,7 +272,9 @@ def no_driver_error(
 
 
 def _location(media: DriverMedia, inf: MediaInf) -> str:
-    return f"{media.name}: {inf.path}"
+    # Of a folder, whose names are no text for sure.
+    path = inf.path.encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"{media.name}: {path}"
 
 
 def _beaten(candidate: _Candidate, taken: _Loaded) -> Rejected:
