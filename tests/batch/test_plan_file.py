@@ -11,6 +11,7 @@ import click
 import jsonschema
 import pytest
 
+from offline_mig.api import batches
 from offline_mig.batch.plan_file import BatchPlan, PlannedGuest, plan_schema, read_plan, write_plan
 from offline_mig.cli import main
 from offline_mig.conversion.named_options import named_engine, named_options
@@ -197,6 +198,18 @@ def test_what_is_written_reads_the_same(tmp_path: Path) -> None:
     assert (found.output, found.jobs, found.given) == (wanted.output, 2, wanted.given)
     with pytest.raises(OutputRefusedError, match="File exists"):
         write_plan(wanted, path)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("plan.toml", "File exists"), ("no/plan", "folder")])
+def test_what_cannot_be_written_is_told_before_anything_is_looked_at(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plan.toml").write_text("version = 1\n")
+    (tmp_path / "disk.vmdk").write_bytes(b"KDMV" + bytes(4096))
+    monkeypatch.setattr(batches, "described_plan", lambda *_: pytest.fail("it was looked at"))
+    with pytest.raises(OutputRefusedError, match=reason):
+        batches.write_plan(tmp_path, tmp_path / name)
+    assert (tmp_path / "plan.toml").read_text() == "version = 1\n"
 
 
 def test_the_documented_plan_is_sound(tmp_path: Path) -> None:

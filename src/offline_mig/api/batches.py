@@ -22,7 +22,7 @@ from offline_mig.batch.host_limits import fitting_jobs
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.journal import read_batch
 from offline_mig.batch.orders import Progressed
-from offline_mig.batch.plan_file import absolute
+from offline_mig.batch.plan_file import absolute, require_new
 from offline_mig.batch.plan_file import write_plan as write_plan_file
 from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import PreflightRow, Readiness
@@ -108,7 +108,11 @@ def write_plan(
     options: Mapping[str, Any] | None = None,
     jobs: int | None = None,
 ) -> int:
-    """Look at all machines and write them into a new plan file; returns how many there are."""
+    """Look at all machines and write them into a new plan file; returns how many there are.
+
+    Raises OutputRefusedError for a file that is there already, before anything is looked at.
+    """
+    require_new(Path(plan_file))
     target = None if output is None else Path(output)
     scope = plan_at(Path(place), target)
     chosen = absolute(options or {}, Path.cwd())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -44,7 +45,7 @@ def carry_out(order: Order, tell: Tell, stop: threading.Event) -> Result:
         if ended:
             return ended[0]
         if stop.is_set():
-            return _abandoned()
+            return _killed() if error.code == -signal.SIGKILL else _abandoned()
         how = f"by signal {-error.code}" if error.code < 0 else f"with exit code {error.code}"
         remedy = f"Its log says more: {order.log}" if order.log else ""
         return Result(End.FAILED, f"The process at work on it ended {how}.", remedy, None)
@@ -55,3 +56,12 @@ def carry_out(order: Order, tell: Tell, stop: threading.Event) -> Result:
 
 def _abandoned() -> Result:
     return Result(End.ABANDONED, "It was abandoned; nothing was left half done.", "", None)
+
+
+def _killed() -> Result:
+    return Result(
+        End.ABANDONED,
+        f"It was abandoned, and killed when it had not ended after {_GRACE} s.",
+        "What it left in a hidden folder beside the results is removed by --resume.",
+        None,
+    )

@@ -8,7 +8,9 @@ the table ``[options]``.
 from __future__ import annotations
 
 import difflib
+import errno
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,6 +153,14 @@ def _require_single(path: Path, guests: Sequence[PlannedGuest]) -> None:
             seen.add(what)
 
 
+def require_new(path: Path) -> None:
+    """Raise OutputRefusedError when a plan could not be written as ``path``, as far as is seen."""
+    if os.path.lexists(path):
+        raise _unwritten(path, os.strerror(errno.EEXIST))
+    if not path.parent.is_dir():
+        raise _unwritten(path, "there is no such folder")
+
+
 def write_plan(plan: BatchPlan, path: Path) -> None:
     """Write a plan as a new file, with what is remarked on it and on guests as comments.
 
@@ -185,8 +195,14 @@ def write_plan(plan: BatchPlan, path: Path) -> None:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(tomlkit.dumps(document))
     except (OSError, UnicodeEncodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "a name in it is not valid UTF-8"
-        raise OutputRefusedError(
-            f"The plan cannot be written to {shown(path)}: {reason}.",
-            "Give a new file in a folder that you may write to.",
-        ) from error
+        reason = "a name in it is not valid UTF-8"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        raise _unwritten(path, reason) from error
+
+
+def _unwritten(path: Path, reason: str) -> OutputRefusedError:
+    return OutputRefusedError(
+        f"The plan cannot be written to {shown(path)}: {reason}.",
+        "Give a new file in a folder that you may write to.",
+    )

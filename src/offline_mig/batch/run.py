@@ -192,6 +192,10 @@ class _Run:
                 state=GuestState.STARTED,
                 attempts=record.attempts + 1,
                 started=time.time(),
+                # Not what an earlier attempt came to.
+                exit_code=None,
+                message="",
+                remedy="",
                 log=str(log.relative_to(self._output)),
             )
             self._note(started)

@@ -1,8 +1,8 @@
 """The process that works on one guest; run as a module, with its order as the only argument.
 
-It prints lines of JSON: how far it is, and in the end what became of it. A guest that brings a
-library down takes only this process with it. SIGTERM abandons the guest, as Ctrl-C does a
-conversion.
+It prints lines of JSON: how far it is, and in the end what became of it. What libraries print goes
+to standard error instead: nobody could read it between these. A guest that brings a library down
+takes only this process with it. SIGTERM abandons the guest, as Ctrl-C does a conversion.
 """
 
 from __future__ import annotations
@@ -34,10 +34,22 @@ from offline_mig.scratch import own_scratch
 _PACE, _PATIENCE = 0.5, 1.0
 
 
-class _Teller:
-    """Progress as lines of JSON on standard output, and as text in the log."""
+class _Lines:
+    """What is told, line by line, through a descriptor that nothing else writes to."""
 
-    def __init__(self, log: Path | None) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._stream = os.fdopen(descriptor, "w", encoding="utf-8")
+
+    def add(self, line: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+
+class _Teller:
+    """Progress as lines of JSON, and as text in the log."""
+
+    def __init__(self, lines: _Lines, log: Path | None) -> None:
+        self._lines = lines
         self._log = log
         self._step = ""
         self._copied_at = 0.0
@@ -68,12 +80,7 @@ class _Teller:
             stream.write("".join(f"{now} {line}\n" for line in text.splitlines()))
 
     def _print(self, step: str, copied: float | None = None) -> None:
-        _print_line({"step": step, "copied": copied})
-
-
-def _print_line(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+        self._lines.add({"step": step, "copied": copied})
 
 
 def _look(order: Order, teller: _Teller) -> dict[str, Any]:
@@ -145,7 +152,8 @@ def _carry_out(order: Order, teller: _Teller) -> Result:
 def _main(argument: str) -> None:
     order = order_of(json.loads(argument))
     log = Path(order.log) if order.log else None
-    teller = _Teller(log)
+    lines = _Lines(os.dup(1))
+    teller = _Teller(lines, log)
     if log is not None:
         with suppress(OSError):
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -153,12 +161,13 @@ def _main(argument: str) -> None:
             with log.open("ab") as stream:
                 os.dup2(stream.fileno(), 2)
         teller.log(f"Begun: {order.source}")
+    os.dup2(2, 1)
     result = _carry_out(order, teller)
     for text in (result.message, result.remedy):
         if text:
             teller.log(text)
     teller.log({End.DONE: "Done."}.get(result.end, f"Ended: {result.end.value}."))
-    _print_line({"result": asdict(result)})
+    lines.add({"result": asdict(result)})
 
 
 if __name__ == "__main__":
