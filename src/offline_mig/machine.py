@@ -99,7 +99,7 @@ class Nic:
 
     ``attachment`` is bridged, nat, hostonly, custom or the like, as the source says it;
     ``network`` the name of the virtual switch or port group. ``pci_slot`` is VMware's number of
-    the card's PCI slot.
+    the card's PCI slot. A card that is not ``connected`` has its cable pulled at the start.
     """
 
     index: int
@@ -108,6 +108,7 @@ class Nic:
     attachment: str | None = None
     network: str | None = None
     pci_slot: int | None = None
+    connected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

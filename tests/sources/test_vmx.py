@@ -208,6 +208,11 @@ def test_what_is_left_out_is_noted() -> None:
     assert not any("absent.vmdk" in note for note in found.notes)
 
 
+def test_a_card_that_is_unplugged_at_the_start_stays_so() -> None:
+    found = hardware('ethernet0.present = "TRUE"\nethernet0.startConnected = "FALSE"\n')
+    assert [nic.connected for nic in found.nics] == [False]
+
+
 def test_control_characters_do_not_reach_the_name() -> None:
     assert hardware('displayName = "a|0A|1B[31mb"').name == "a[31mb"
     assert hardware('displayName = "|0A"').name is None

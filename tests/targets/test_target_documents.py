@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fixtures.target_machines import SAMPLES
+from offline_mig.machine import Nic
 from offline_mig.targets.documents import document_names, next_commands, target_documents
+from offline_mig.targets.libvirt import domain_xml
 from offline_mig.targets.limits import has_modern_ids, target_limits
 from offline_mig.targets.options import TargetKind
+from offline_mig.targets.proxmox import proxmox_conf
 
 
 def test_every_target_gets_its_files() -> None:
@@ -80,3 +84,13 @@ def test_virtio_ids_are_those_that_each_target_shows(
 ) -> None:
     target = SAMPLES[name].plan()
     assert tuple(kind for kind in TargetKind if has_modern_ids(target, kind)) == modern
+
+
+def test_a_card_that_is_not_connected_stays_so_or_is_told() -> None:
+    sample = SAMPLES["7-x64-bios"]
+    off = replace(sample, machine=replace(sample.machine, nics=(Nic(0, connected=False),)))
+    target = off.plan()
+    assert '<link state="down"' in domain_xml(target).replace("'", '"')
+    assert ",link_down=1," in proxmox_conf(target)
+    for kind in (TargetKind.KUBEVIRT, TargetKind.QEMU):
+        assert "connects all network cards" in "\n".join(target_limits(target, kind))

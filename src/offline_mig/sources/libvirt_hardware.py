@@ -241,12 +241,14 @@ def _nics(domain: Element) -> Iterator[Nic]:
         network = next(
             (attributes[k] for k in ("network", "bridge", "dev") if k in attributes), None
         )
+        link = interface.find("link")
         yield Nic(
             index=index,
             model=None if model is None else model.get("type"),
             mac=address if _MAC.fullmatch(address) else None,
             attachment=interface.get("type"),
             network=network,
+            connected=link is None or link.get("state") != "down",
         )
 
 

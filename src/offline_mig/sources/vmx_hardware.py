@@ -234,6 +234,7 @@ def _nics(vmx: VmxValues, notes: list[str]) -> Iterator[Nic]:
             or vmx.text(f"{key}.vnet")
             or vmx.text(f"{key}.dvs.portgroupId"),
             pci_slot=_pci_slot(vmx, key),
+            connected=(vmx.text(f"{key}.startConnected") or "").lower() != "false",
         )
 
 

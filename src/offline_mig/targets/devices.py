@@ -152,13 +152,14 @@ class NicDevice:
     """A network card. ``mac`` is lower case with colons; None lets the hypervisor choose one.
 
     ``slot`` is the slot on the root bus that the card, or on q35 its port, has to have; None lets
-    the hypervisor choose.
+    the hypervisor choose. A card that is not ``connected`` has its cable pulled.
     """
 
     model: NicModel
     attachment: Attachment
     mac: str | None = None
     slot: int | None = None
+    connected: bool = True
 
     @property
     def bridge(self) -> str | None:

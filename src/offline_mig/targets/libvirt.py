@@ -271,6 +271,8 @@ def _interface(devices: ET.Element, nic: NicDevice, virtio: str) -> ET.Element:
         _add(interface, "mac", address=nic.mac)
     ET.SubElement(interface, "source", {kind: nic.attachment.name})
     _add(interface, "model", type=virtio if nic.model is NicModel.VIRTIO else str(nic.model))
+    if not nic.connected:
+        _add(interface, "link", state="down")
     return interface
 
 

@@ -140,10 +140,19 @@ def _kubevirt(target: TargetMachine) -> Iterator[str]:
     if target.sound is SoundModel.ICH6:
         yield "The sound card is ich9 on KubeVirt, which has no ich6."
     yield from _kubevirt_network(target)
+    yield from _connected_after_all(target, "KubeVirt")
     if target.tpm:
         yield (
             "The TPM keeps its state on a volume of the cluster's: KubeVirt wants a storage class "
             "for that (vmStateStorageClass, or the default one)."
+        )
+
+
+def _connected_after_all(target: TargetMachine, where: str) -> Iterator[str]:
+    if not all(nic.connected for nic in target.nics):
+        yield (
+            f"{where} connects all network cards: disable those in the guest that are not "
+            "connected in the source, or leave them out."
         )
 
 
@@ -185,6 +194,7 @@ def _definition(name: str) -> str:
 
 
 def _qemu(target: TargetMachine) -> Iterator[str]:
+    yield from _connected_after_all(target, "The script for QEMU")
     if any(nic.bridge is None for nic in target.nics):
         yield (
             "The script for QEMU puts network cards that are not on a bridge behind QEMU's own "

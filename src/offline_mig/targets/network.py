@@ -99,7 +99,9 @@ def _plan_nic(
         notes.append(
             f"Network card {number} is an emulated {model}: the guest has no VirtIO network driver."
         )
-    return NicDevice(model, attachment, mac, slot)
+    if not nic.connected:
+        notes.append(f"Network card {number} is not connected at the start, as in the source.")
+    return NicDevice(model, attachment, mac, slot, nic.connected)
 
 
 def emulated_model(windows: WindowsVersion) -> NicModel:

@@ -226,7 +226,8 @@ def _drive_options(disk: DiskDevice) -> str:
 
 
 def _card(nic: NicDevice) -> str:
-    return str(nic.model) if nic.mac is None else f"{nic.model}={nic.mac.upper()}"
+    card = str(nic.model) if nic.mac is None else f"{nic.model}={nic.mac.upper()}"
+    return card if nic.connected else f"{card},link_down=1"
 
 
 def _bridge(nic: NicDevice) -> str | None:
