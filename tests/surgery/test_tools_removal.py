@@ -370,6 +370,7 @@ def test_workstation_in_the_guest_keeps_what_it_shares(bench: Make) -> None:
     assert_package_is_there(guest, "vmnetadapter.inf")
     for name in ("vmci", "vsock", "vmx86"):
         assert guest.key_is_there(rf"{SET}\Services\{name}")
+    assert guest.volume.exists("/Windows/System32/vsocklib.dll")
     assert not guest.key_is_there(rf"{SET}\Services\VMTools")
 
 

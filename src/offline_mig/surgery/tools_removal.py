@@ -36,6 +36,8 @@ from offline_mig.windows.registry import RegistryValue
 
 #: Libraries that a Winsock protocol of somebody else may be layered over.
 _WINSOCK_LIBRARIES = frozenset({"vsocklib.dll"})
+#: The service whose sockets it offers to programs.
+_SOCKETS = "vsock"
 _NT6 = (6, 0)
 
 
@@ -98,7 +100,8 @@ def plan_removal(
     }
     removed = _removed(facts, found, fates)
     layered = layered_winsock(facts, removed)
-    if layered:
+    # A driver that another product keeps needs its half in the programs.
+    if layered or _SOCKETS in fates.kept:
         removed = replace(removed, names=removed.names - _WINSOCK_LIBRARIES)
     decided = _Decided(fates, removed, devices, leaving, gone, planned)
     changes = tuple(_changes(facts, found, decided))
