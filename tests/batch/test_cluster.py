@@ -16,6 +16,7 @@ import pytest
 
 from fixtures.conversion_run import COMMAND, offline_mig
 from fixtures.interruption import descendants, require_nothing_runs
+from offline_mig.batch.cluster import cluster_crew
 from offline_mig.batch.journal import read_batch
 from offline_mig.batch.record import GuestState
 
@@ -140,6 +141,17 @@ def test_interrupted_twice_the_workers_give_up_as_well(
     assert batch is not None
     assert batch.count(GuestState.STARTED) == 0
     assert [path.name for path in output.iterdir()] == ["batch"]
+
+
+def test_a_worker_that_is_to_have_fewer_guests_than_threads(scheduler: str, tmp_path: Path) -> None:
+    options = ("--no-nanny", "--no-dashboard", "--host", "127.0.0.1", "--nthreads")
+    with (
+        running(tmp_path, "worker-a", scheduler, *options, "4", "--resources", "guest=2"),
+        running(tmp_path, "worker-b", scheduler, *options, "4"),
+    ):
+        wait_for_workers(tmp_path, "a", "b")
+        with cluster_crew(scheduler, None, tmp_path / "out") as crew:
+            assert crew.size == 2
 
 
 def test_what_keeps_a_cluster_from_working_is_said(

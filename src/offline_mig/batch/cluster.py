@@ -28,7 +28,7 @@ from offline_mig.errors import HostNotReadyError
 if TYPE_CHECKING:
     from distributed import Client
 
-#: The resource that a worker may have so many of as it is to convert guests at once.
+#: The resource that a worker may have so many of as it is to convert guests at once, at most.
 RESOURCE = "guest"
 #: Seconds to wait for a scheduler, and between two looks at who is there.
 _TIMEOUT, _PACE = 15, 5
@@ -60,15 +60,17 @@ def _version_there(probe: str) -> tuple[str, bool]:
 
 
 class ClusterCrew:
-    """The workers of a cluster; ``most`` guests at once, or as many as they have threads."""
+    """The workers of a cluster; ``most`` guests at once, or as many as they can take."""
 
     def __init__(self, client: Client, most: int | None) -> None:
         self._client = client
         self._most = most
         self._batch = f"offline-mig-{uuid.uuid4()}"
-        self._executor: Executor = client.get_executor(pure=False, **self._resources())
+        self._counted = any(RESOURCE in worker["resources"] for worker in self._workers())
+        wanted = {"resources": {RESOURCE: 1}} if self._counted else {}
+        self._executor: Executor = client.get_executor(pure=False, **wanted)
         self._tells: dict[str, Tell] = {}
-        self._threads = 0
+        self._places = 0
         self._looked: float | None = None
         client.subscribe_topic(self._batch, self._hear)
 
@@ -81,8 +83,8 @@ class ClusterCrew:
         self._require_scheduler()
         if self._looked is None or time.monotonic() - self._looked > _PACE:
             self._looked = time.monotonic()
-            self._threads = sum(self._client.nthreads().values())
-        return min(self._most or self._threads, max(1, self._threads))
+            self._places = sum(self._places_at(worker) for worker in self._workers())
+        return min(self._most or self._places, max(1, self._places))
 
     def submit(self, order: Order, tell: Tell) -> Future[Result]:
         """Begin work on a guest. Raises HostNotReadyError when the scheduler is lost."""
@@ -107,11 +109,12 @@ class ClusterCrew:
                 "with --resume.",
             )
 
-    def _resources(self) -> dict[str, Any]:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        if any(RESOURCE in worker["resources"] for worker in workers):
-            return {"resources": {RESOURCE: 1}}
-        return {}
+    def _workers(self) -> list[Mapping[str, Any]]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def _places_at(self, worker: Mapping[str, Any]) -> int:
+        threads: int = worker["nthreads"]
+        return min(threads, int(worker["resources"].get(RESOURCE, 0))) if self._counted else threads
 
 
 @contextmanager
