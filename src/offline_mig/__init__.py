@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from offline_mig.api.batches import preflight as preflight
     from offline_mig.api.batches import preflight_record as preflight_record
     from offline_mig.api.batches import write_plan as write_plan
+    from offline_mig.api.batches import write_plan_record as write_plan_record
     from offline_mig.api.converting import conversion_record as conversion_record
     from offline_mig.api.converting import convert as convert
     from offline_mig.api.converting import convert_cached as convert_cached
@@ -89,7 +90,7 @@ _PLACES = {
     "api.editing": "recover recovery_record undo undo_record",
     "api.driver_sources": "driver_list_record driver_match_record list_drivers match_drivers",
     "api.batches": "NoOutputError Preflight PreflightWatcher convert_many preflight "
-    "preflight_record write_plan",
+    "preflight_record write_plan write_plan_record",
     "api.media": "make_disc make_floppy medium_record",
     "api.summaries": "summarise",
     "api.schemas": "schema schema_names",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import click
 import jsonschema
 import pytest
+from click.testing import CliRunner
 
+from fixtures.published_schemas import require_valid
 from offline_mig.api import batches
 from offline_mig.batch.plan_file import BatchPlan, PlannedGuest, plan_schema, read_plan, write_plan
 from offline_mig.cli import main
@@ -210,6 +213,22 @@ def test_what_cannot_be_written_is_told_before_anything_is_looked_at(
     with pytest.raises(OutputRefusedError, match=reason):
         batches.write_plan(tmp_path, tmp_path / name)
     assert (tmp_path / "plan.toml").read_text() == "version = 1\n"
+
+
+def test_what_was_written_is_told_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    exports, written = tmp_path / "exports", tmp_path / "plan.toml"
+    exports.mkdir()
+    (exports / "disk.vmdk").write_bytes(b"KDMV" + bytes(4096))
+    done = CliRunner().invoke(
+        main,
+        ["batch", str(exports), "--write-plan", str(written), "--engine", "userspace", "--json"],
+    )
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    require_valid("write-plan", told)
+    assert (told["plan"], told["machines"]) == (str(written), 1)
+    assert len(read_plan(written).guests) == 1
 
 
 def test_the_documented_plan_is_sound(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ from offline_mig.batch.plan_file import absolute, require_new
 from offline_mig.batch.plan_file import write_plan as write_plan_file
 from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import PreflightRow, Readiness
-from offline_mig.batch.preflight_record import PreflightForm
+from offline_mig.batch.preflight_record import PreflightForm, WritePlanForm
 from offline_mig.batch.preflight_record import preflight_record as record_of
+from offline_mig.batch.preflight_record import write_plan_record as plan_record_of
 from offline_mig.batch.preflight_run import Estimate, estimate, quickly, run_preflight
 from offline_mig.batch.record import GuestRecord
 from offline_mig.batch.run import BatchEnd, Watcher, run_batch
@@ -119,6 +120,11 @@ def write_plan(
     plan = described_plan(scope, chosen, target or scope.plan.output, jobs or scope.plan.jobs)
     write_plan_file(plan, Path(plan_file))
     return len(plan.guests)
+
+
+def write_plan_record(plan_file: StrPath, machines: int) -> WritePlanForm:
+    """Return what ``write_plan`` has done as plain data."""
+    return plan_record_of(Path(plan_file), machines)
 
 
 def convert_many(

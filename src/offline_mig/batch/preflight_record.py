@@ -1,4 +1,4 @@
-"""A preflight as plain data for JSON."""
+"""A preflight, and the plan that is written after one, as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class PreflightForm(TypedDict):
     estimate: Estimate
 
 
+class WritePlanForm(TypedDict):
+    """A plan file that was written, and how many machines it has."""
+
+    schema: Literal["offline-mig/write-plan/1"]
+    plan: str
+    machines: int
+
+
 def preflight_record(
     rows: Sequence[PreflightRow], unread: Sequence[Path], estimate: Estimate
 ) -> PreflightForm:
@@ -30,3 +38,8 @@ def preflight_record(
         "unread": plain(unread),
         "estimate": plain(estimate),
     }
+
+
+def write_plan_record(plan: Path, machines: int) -> WritePlanForm:
+    """Return what was written as plain data."""
+    return {"schema": "offline-mig/write-plan/1", "plan": plain(plan), "machines": machines}

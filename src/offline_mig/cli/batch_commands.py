@@ -100,6 +100,8 @@ def batch(
     if plan_file is not None:
         machines = batches.write_plan(place, plan_file, output, options=chosen, jobs=jobs)
         click.echo(f"{plan_file} was written, with {plural(machines, 'machine')}.", err=True)
+        if as_json:
+            print_json(batches.write_plan_record(plan_file, machines))
         return
     with watching(quiet=quiet, as_json=as_json) as watcher:
         try:
