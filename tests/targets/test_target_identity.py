@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_mig.targets.identity import (
-    disk_serial,
     dns_label,
     machine_name,
     machine_uuid,
@@ -75,14 +74,6 @@ def test_machine_uuid(text: str | None, number: str | None) -> None:
 )
 def test_unicast_mac(text: str | None, mac: str | None) -> None:
     assert unicast_mac(text) == mac
-
-
-@pytest.mark.parametrize(
-    ("text", "serial"),
-    [(None, None), ("", None), ("<>", None), ("a<b>c", "abc"), ("12 34_5.6+7-8", "12 34_5.6+7")],
-)
-def test_disk_serial(text: str | None, serial: str | None) -> None:
-    assert disk_serial(text, 11) == serial
 
 
 @pytest.mark.parametrize(

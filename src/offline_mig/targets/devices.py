@@ -107,16 +107,14 @@ class SoundModel(StrEnum):
 class TargetDisk:
     """A converted disk image. ``path`` is absolute; ``format`` is what the file really is.
 
-    ``size`` is what the guest sees of it, in bytes. ``serial`` is the number that the guest shall
-    see, None for a new one. ``boot`` marks the disk that Windows starts from; where no disk is
-    marked, the first one is meant. Raises ValueError for a relative path, which would mean another
-    file to every hypervisor.
+    ``size`` is what the guest sees of it, in bytes. ``boot`` marks the disk that Windows starts
+    from; where no disk is marked, the first one is meant. Raises ValueError for a relative path,
+    which would mean another file to every hypervisor.
     """
 
     path: Path
     format: DiskFormat
     size: int
-    serial: str | None = None
     boot: bool = False
 
     def __post_init__(self) -> None:

@@ -17,8 +17,6 @@ _LABEL_LENGTH = 63
 _SERIALS = uuid.UUID("6f1c2f4e-6d0a-4f0e-9a53-0b6d1d7f3c11")
 _NOT_LABEL = re.compile(r"[^a-z0-9]+")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-#: libvirt's schema allows no more than this in a serial number (domaincommon.rng, diskSerial).
-_SERIAL_EXCLUDED = re.compile(r"[^A-Za-z0-9_.+\- ]")
 
 
 def machine_name(text: str) -> str:
@@ -69,12 +67,6 @@ def unicast_mac(text: str | None) -> str | None:
     if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or not mac.strip("0:"):
         return None
     return mac
-
-
-def disk_serial(text: str | None, length: int) -> str | None:
-    """Return a serial number with what libvirt refuses taken out, cut to ``length`` characters."""
-    serial = _SERIAL_EXCLUDED.sub("", text or "").strip()[:length].strip()
-    return serial or None
 
 
 def new_serial(owner: str, index: int) -> str:

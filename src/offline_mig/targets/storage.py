@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from offline_mig.errors import NoDriverError
 from offline_mig.machine import Bus, Drive
 from offline_mig.targets.devices import CdromDrive, DiskBus, DiskDevice, MachineType, TargetDisk
-from offline_mig.targets.identity import disk_serial, new_serial
+from offline_mig.targets.identity import new_serial
 from offline_mig.targets.options import DriversInPlace
 
 #: The IDE controller of i440fx: two channels of two drives.
 _IDE_DRIVES = 4
 #: How libvirt's names of disks begin, which say the bus.
 _PREFIXES = {DiskBus.VIRTIO: "vd", DiskBus.VIRTIO_SCSI: "sd", DiskBus.IDE: "hd"}
-#: Longer serial numbers are cut: VIRTIO_BLK_ID_BYTES (virtio_blk.h), and what QEMU's scsi-hd
-#: reports; the field of ATA's IDENTIFY DEVICE.
-_SERIAL_LENGTHS = {DiskBus.VIRTIO: 20, DiskBus.VIRTIO_SCSI: 36, DiskBus.IDE: 20}
 
 
 def require_driver(bus: DiskBus, drivers: DriversInPlace) -> None:
@@ -51,7 +48,7 @@ def plan_disks(
     """Name the disks in their order and let the machine start from the boot disk.
 
     The other disks follow it in the boot order. Each has a serial number of its own, without which
-    Windows cannot tell them apart; new ones are made of the machine's UUID or name, ``owner``. What
+    Windows cannot tell them apart, made of the machine's UUID or name, ``owner``. What
     may surprise is added to ``notes``. Raises NoDriverError for more disks than the bus takes.
     """
     prefix = _PREFIXES[bus]
@@ -68,14 +65,7 @@ def plan_disks(
         )
     devices: list[DiskDevice] = []
     for index, disk in enumerate(disks):
-        serial = disk_serial(disk.serial, _SERIAL_LENGTHS[bus])
-        if serial is None or any(serial == other.serial for other in devices):
-            serial = new_serial(owner, index)
-        if disk.serial and serial != disk.serial:
-            notes.append(
-                f'Disk {index + 1} has the serial number "{serial}": its own is too long, has '
-                "characters that are not allowed, or is another disk's."
-            )
+        serial = new_serial(owner, index)
         order = 1 if index == boot else index + 1 + (index < boot)
         target = device_name(prefix, index)
         devices.append(DiskDevice(disk.path, disk.format, disk.size, target, order, serial))

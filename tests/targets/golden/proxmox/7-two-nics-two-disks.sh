@@ -45,7 +45,7 @@ qm create "$VMID" \
     --net0 "virtio=00:0C:29:00:00:09,bridge=$BRIDGE" \
     --net1 "virtio,bridge=br0"
 trap '[ $? -eq 0 ] || echo "The machine $VMID is not complete; remove it with: qm destroy $VMID" >&2' EXIT
-qm set "$VMID" --scsi0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=6000c29d8a7f6e5d4c3b"
-qm set "$VMID" --scsi1 "$STORAGE:0,import-from=$DISK2,discard=on,serial=sys-1"
+qm set "$VMID" --scsi0 "$STORAGE:0,import-from=$DISK1,discard=on,serial=2655733e115752f7a978"
+qm set "$VMID" --scsi1 "$STORAGE:0,import-from=$DISK2,discard=on,serial=455c45b05d9c55109f7e"
 qm set "$VMID" --boot 'order=scsi1;scsi0'
 echo "Made. To start it: qm start $VMID"

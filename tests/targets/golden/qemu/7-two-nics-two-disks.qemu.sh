@@ -95,8 +95,8 @@ fi
     -device virtio-serial-pci,id=serial,bus=port4 \
     -device virtio-balloon-pci,bus=port5 \
     -device virtio-rng-pci,rng=random,bus=port6 \
-    -device scsi-hd,bus=scsi.0,scsi-id=0,drive=disk1,bootindex=2,serial=6000c29d8a7f6e5d4c3b2a1908f7e6d5 \
-    -device scsi-hd,bus=scsi.0,scsi-id=1,drive=disk2,bootindex=1,serial=sys-1 \
+    -device scsi-hd,bus=scsi.0,scsi-id=0,drive=disk1,bootindex=2,serial=2655733e115752f7a978 \
+    -device scsi-hd,bus=scsi.0,scsi-id=1,drive=disk2,bootindex=1,serial=455c45b05d9c55109f7e \
     -device ide-cd,bus=ide.0 \
     -device ide-cd,bus=ide.1 \
     -device ich9-usb-ehci1,id=usb,addr=0x1d.0x7,multifunction=on \
