@@ -15,7 +15,14 @@ from click.testing import CliRunner
 
 from fixtures.published_schemas import require_valid
 from offline_mig.api import batches
-from offline_mig.batch.plan_file import BatchPlan, PlannedGuest, plan_schema, read_plan, write_plan
+from offline_mig.batch.plan_file import (
+    BatchPlan,
+    PlannedGuest,
+    chosen_options,
+    plan_schema,
+    read_plan,
+    write_plan,
+)
 from offline_mig.cli import main
 from offline_mig.conversion.named_options import named_engine, named_options
 from offline_mig.conversion.options import ConvertOptions
@@ -151,6 +158,16 @@ def test_paths_are_relative_to_the_plan(tmp_path: Path) -> None:
         ("version = 1\n[options]\nbus = 'ide'", "options bus: 'ide' is not one of", "--help"),
         ("version = 1\n[options]\ntrim = 'yes'", "'yes' is not of type 'boolean'", "--help"),
         ("version = 1\n[options]\nresolution = 'wide'", "'wide' does not match", "--help"),
+        (
+            "version = 1\n[options]\nip = ['00:11:22:33:44:55=10.0.0.999/24']",
+            "options: ",
+            "--help",
+        ),
+        (
+            "version = 1\n[[guest]]\nsource='a'\nip = ['00:11:22:33:44:55=10.0.0.999/24']",
+            "guest number 1 (a): ",
+            "--help",
+        ),
         ("version = 1\n[[guest]]\nname = 'x'", "'source' is a required property", "docs"),
         ("version = 1\n[[guest]]\nsource = ''", "guest number 1 source", "docs"),
         ("version = 1\nversion = 1", "is no TOML file: Cannot overwrite a value", "Mend"),
@@ -174,6 +191,28 @@ def test_what_is_wrong_is_named_with_its_place(
     assert message in refused.value.message
     assert remedy in refused.value.remedy
     assert str(tmp_path / "plan.toml") in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"allow_unsigned": True}, "unknown key 'allow_unsigned'"),
+        ({"drivers": "x.iso"}, "'x.iso' is not of type 'array'"),
+        ({"ip": ["00:11:22:33:44:55=10.0.0.999/24"]}, "What was asked for: "),
+    ],
+)
+def test_options_of_a_caller_are_looked_at_alike(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PlanFileError, match="What was asked for") as refused:
+        batches.convert_many(tmp_path, tmp_path / "out", options=options)
+    assert message in refused.value.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_of_a_caller_may_be_paths_and_tuples(tmp_path: Path) -> None:
+    found = chosen_options({"drivers": (Path("x.iso"),), "xml": tmp_path / "a.xml"})
+    assert found == {"drivers": [str(Path("x.iso").absolute())], "xml": str(tmp_path / "a.xml")}
 
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:

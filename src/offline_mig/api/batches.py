@@ -22,7 +22,7 @@ from offline_mig.batch.host_limits import fitting_jobs
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.journal import read_batch
 from offline_mig.batch.orders import Progressed
-from offline_mig.batch.plan_file import absolute, require_new
+from offline_mig.batch.plan_file import chosen_options, require_new
 from offline_mig.batch.plan_file import write_plan as write_plan_file
 from offline_mig.batch.plan_guests import guests_of, plan_at
 from offline_mig.batch.preflight import PreflightRow, Readiness
@@ -80,9 +80,9 @@ def preflight(
     OfflineMigError for a place that cannot be read, never for a machine.
     """
     watcher = watcher or _Unwatched()
+    chosen = chosen_options(options)
     target = None if output is None else Path(output)
     scope = plan_at(Path(place), target)
-    chosen = absolute(options or {}, Path.cwd())
     target = target or scope.plan.output
     before = None if target is None else read_batch(target)
     guests = guests_of(scope, quickly(scope, chosen), before)
@@ -114,9 +114,9 @@ def write_plan(
     Raises OutputRefusedError for a file that is there already, before anything is looked at.
     """
     require_new(Path(plan_file))
+    chosen = chosen_options(options)
     target = None if output is None else Path(output)
     scope = plan_at(Path(place), target)
-    chosen = absolute(options or {}, Path.cwd())
     plan = described_plan(scope, chosen, target or scope.plan.output, jobs or scope.plan.jobs)
     write_plan_file(plan, Path(plan_file))
     return len(plan.guests)
@@ -143,11 +143,11 @@ def convert_many(
     thread, SIGINT and SIGTERM end it in order. Raises NoOutputError, and OfflineMigError when it
     cannot begin; what a guest failed with stands in its record.
     """
+    chosen = chosen_options(options)
     scope = plan_at(Path(place), None if output is None else Path(output))
     target = scope.plan.output if output is None else Path(output)
     if target is None:
         raise NoOutputError("no folder for the results was named")
-    chosen = absolute(options or {}, Path.cwd())
     guests = guests_of(scope, chosen, read_batch(target) if resume else None)
     jobs = jobs or scope.plan.jobs
     with ExitStack() as opened:

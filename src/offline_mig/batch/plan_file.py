@@ -21,6 +21,7 @@ from typing import Any
 import jsonschema
 import tomlkit
 
+from offline_mig.conversion.named_options import named_options
 from offline_mig.errors import OutputRefusedError, PlanFileError
 from offline_mig.sources.file_access import shown
 
@@ -77,7 +78,7 @@ def read_plan(path: Path) -> BatchPlan:
         raise PlanFileError(
             f"{shown(path)} is no TOML file: {error}", "Mend that place."
         ) from error
-    _require_sound(path, content)
+    _require_sound(shown(path), content)
     folder = path.absolute().parent
     guests = tuple(
         PlannedGuest(
@@ -89,6 +90,11 @@ def read_plan(path: Path) -> BatchPlan:
         for guest in content.get("guest", [])
     )
     _require_single(path, guests)
+    general = content.get("options", {})
+    _require_understood(f"{shown(path)}, options", general)
+    for number, guest in enumerate(guests):
+        place = _place(("guest", number), content)
+        _require_understood(f"{shown(path)}{place}", {**general, **guest.given})
     output = content.get("output")
     return BatchPlan(
         guests,
@@ -96,6 +102,25 @@ def read_plan(path: Path) -> BatchPlan:
         jobs=content.get("jobs"),
         given=absolute(content.get("options", {}), folder),
     )
+
+
+def chosen_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return options that a caller gave, with absolute paths.
+
+    Raises PlanFileError for what could not stand in a plan file either.
+    """
+    found = {key: _as_written(value) for key, value in (given or {}).items()}
+    where = "What was asked for"
+    _require_sound(where, {"version": 1, "options": found})
+    _require_understood(where, found)
+    return absolute(found, Path.cwd())
+
+
+def _as_written(value: object) -> object:
+    """Return a value as it would stand in a plan file: paths as text, lists for tuples."""
+    if isinstance(value, tuple | list):
+        return [_as_written(item) for item in value]
+    return os.fspath(value) if isinstance(value, Path) else value
 
 
 def absolute(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -109,14 +134,14 @@ def absolute(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
-def _require_sound(path: Path, content: Mapping[str, Any]) -> None:
+def _require_sound(whose: str, content: Mapping[str, Any]) -> None:
     schema = plan_schema()
     validator = jsonschema.Draft202012Validator(schema)
     error = next(iter(sorted(validator.iter_errors(content), key=lambda e: list(e.path))), None)
     if error is None:
         return
     place = _place(error.absolute_path, content)
-    where = f"{shown(path)}{place}"
+    where = f"{whose}{place}"
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         unknown = next(key for key in error.instance if key not in known)
@@ -129,6 +154,17 @@ def _require_sound(path: Path, content: Mapping[str, Any]) -> None:
         f"{where}: {shown(error.message)}.",
         "'offline-mig batch --help' says what an option takes; docs/batch.md has the form.",
     )
+
+
+def _require_understood(where: str, given: Mapping[str, Any]) -> None:
+    """Refuse a value that has the right form and no meaning, such as an address 10.0.0.999."""
+    try:
+        named_options(Path(), given)
+    except ValueError as error:
+        raise PlanFileError(
+            f"{where}: {shown(str(error))}",
+            "'offline-mig batch --help' says what an option takes; docs/batch.md has the form.",
+        ) from error
 
 
 def _place(steps: Sequence[Any], content: Mapping[str, Any]) -> str:
