@@ -20,8 +20,16 @@ class ResultNames:
 
 
 def named(machine: Machine, name: str | None) -> Machine:
-    """Return the machine under the name that everything made of it gets."""
-    return replace(machine, name=result_name(name or machine.name))
+    """Return the machine under the name that everything made of it gets; a note tells of another.
+
+    ``name`` is the one that was asked for, None for the source's.
+    """
+    wanted = name or machine.name
+    sound = result_name(wanted)
+    if sound == wanted:
+        return replace(machine, name=sound)
+    note = f'The machine is called "{sound}": hypervisors or file systems refuse parts of its name.'
+    return replace(machine, name=sound, notes=(*machine.notes, note))
 
 
 def disk_names(machine: Machine, image_format: DiskFormat) -> list[str]:
