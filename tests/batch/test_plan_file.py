@@ -41,6 +41,7 @@ CHOSEN: dict[str, Any] = {
     "define": "qemu:///system",
     "allow-unsigned": True,
     "keep-vmware-tools": True,
+    "undoable": True,
     "discard-hibernation": True,
     "xml": "/d/domain.xml",
     "os-like": "w10-amd64",

@@ -87,7 +87,7 @@ def test_undone_by_the_report_it_is_as_it_was(
     built = guest(WINDOWS_10)
     run = offline_mig(
         "convert", built.vmx, "--drivers", drivers_dir, "--allow-unsigned", "-o", tmp_path / "out",
-        "--engine", "userspace", "--keep-vmware-tools", "--json",
+        "--engine", "userspace", "--undoable", "--json",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     printed = json.loads(run.stdout)
@@ -105,15 +105,18 @@ def test_undone_by_the_report_it_is_as_it_was(
     for name in ("SYSTEM", "SOFTWARE", "DRIVERS"):
         path = f"/Windows/System32/config/{name}"
         assert after.cat(path) == before.cat(path)
-    for folder in ("/Windows", "/Windows/System32/drivers", "/Windows/INF"):
+    tools = "/Program Files/VMware/VMware Tools"
+    for folder in ("/Windows", "/Windows/System32/drivers", "/Windows/INF", tools):
         assert after.names(folder) == before.names(folder)
+    daemon = f"{tools}/vmtoolsd.exe"
+    assert after.cat(daemon) == before.cat(daemon)
 
 
 def test_a_conversion_without_a_way_back_says_so(converted: Convert, tmp_path: Path) -> None:
     """VMware Tools were deleted, and are in the source only."""
     done = converted(Case(XP))
     assert done.report["undo"] is None
-    assert any("--keep-vmware-tools" in note for note in done.report["notes"])
+    assert any("--undoable" in note for note in done.report["notes"])
     disk = tmp_path / "guest.qcow2"
     shutil.copyfile(done.disk, disk)
     run = offline_mig(

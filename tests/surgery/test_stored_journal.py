@@ -316,7 +316,7 @@ def test_report_without_a_way_back_tells_of_deleted_files() -> None:
     with pytest.raises(SourceUnreadableError) as refused:
         parse_journal(b'{"schema": "offline-mig/report/1"}', "it")
     assert "files were deleted that only the source has" in str(refused.value)
-    assert "--keep-vmware-tools" in refused.value.remedy
+    assert "--undoable" in refused.value.remedy
 
 
 def test_page_that_unpacks_to_more_than_it_says() -> None:

@@ -73,6 +73,12 @@ _OPTIONS = (
         is_flag=True,
         help="Leave VMware Tools, or another hypervisor's guest tools, in the guest.",
     ),
+    click.option(
+        "--undoable",
+        is_flag=True,
+        help="Keep what is deleted in the report, compressed, so that 'undo' can take the "
+        "conversion back without the source.",
+    ),
     DISCARD_HIBERNATION,
     *HARDWARE_OPTIONS,
     *FILE_OPTIONS,

@@ -204,7 +204,7 @@ def _convert(
                     volume,
                     proposal,
                     questions_of_targets(target, options.targets, trusted=options.allow_unsigned),
-                    options.moment,
+                    options,
                 )
             notes = (*found_notes(machine, volume, proposal), *verdict_notes(verdict))
             engine_notes = disks.notes

@@ -46,6 +46,7 @@ def named_options(output: Path, given: Mapping[str, Any]) -> ConvertOptions:
         name=given.get("name"),
         allow_unsigned=given.get("allow-unsigned", default.allow_unsigned),
         keep_tools=given.get("keep-vmware-tools", default.keep_tools),
+        undoable=given.get("undoable", default.undoable),
         discard_hibernation=given.get("discard-hibernation", default.discard_hibernation),
         overwrite=given.get("overwrite", default.overwrite),
         checksum=given.get("checksum", default.checksum),

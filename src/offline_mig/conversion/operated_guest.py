@@ -13,6 +13,7 @@ from offline_mig.conversion.examination import (
     readable_hives,
 )
 from offline_mig.conversion.hive_history import edited_hives, hive_contents
+from offline_mig.conversion.options import ConvertOptions
 from offline_mig.conversion.proposal import Proposal
 from offline_mig.diagnosis.finding import Finding
 from offline_mig.diagnosis.verdict import Outcome, Verdict, judge
@@ -31,7 +32,7 @@ def operate(
     volume: SystemVolume,
     proposal: Proposal,
     questions: tuple[BootQuestion, ...],
-    moment: int | None,
+    options: ConvertOptions,
 ) -> tuple[Journal, dict[HiveName, EditedHive], Verdict]:
     """Apply what is pending, read all of it back, and ask the boot model about the outcome.
 
@@ -59,8 +60,8 @@ def operate(
                     files,
                     hive_files,
                     scratch,
-                    moment,
-                    keep_deleted=False,
+                    options.moment,
+                    keep_deleted=options.undoable,
                 )
         with joined_volumes(disks, layout, volume, writable=False) as files:
             hives = edited_hives(files, hive_files, old)

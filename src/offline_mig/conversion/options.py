@@ -24,7 +24,8 @@ class ConvertOptions:
     that network cards are given. ``source`` is how the source is read. ``moment``, in seconds since
     1970, takes the place of the clock: results then depend on their inputs alone, see
     ``conversion.reproducible``. ``provenance`` writes down what the results were made from, and
-    hashes as ``checksum`` does. ``keep_tools`` leaves the old hypervisor's guest tools in.
+    hashes as ``checksum`` does. ``keep_tools`` leaves the old hypervisor's guest tools in,
+    ``undoable`` has the report keep what was deleted.
     """
 
     output: Path
@@ -38,6 +39,7 @@ class ConvertOptions:
     checksum: bool = False
     trim: bool = True
     keep_tools: bool = False
+    undoable: bool = False
     system_partition: str | None = None
     ip: tuple[AddressOverride, ...] = ()
     source: SourceOptions = field(default_factory=SourceOptions)

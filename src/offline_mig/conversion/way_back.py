@@ -10,7 +10,7 @@ from typing import TypedDict
 from offline_mig.conversion.hive_history import edited_image
 from offline_mig.guest.engine import GuestDisks
 from offline_mig.machine import DiskFormat
-from offline_mig.surgery.changes import DeleteFiles, WriteFile
+from offline_mig.surgery.changes import DeleteFiles, NotKept, WriteFile
 from offline_mig.surgery.operation import Journal
 from offline_mig.surgery.record_form import EditedHiveForm, EditedImageForm
 from offline_mig.surgery.stored_journal import (
@@ -84,6 +84,9 @@ def _obstacle(disk: int, journal: Journal) -> str:
     # What is not on the system volume begins with the number of its disk, see JoinedVolumes.
     if disk != 0 or not all(path.startswith(("/", "1:")) for path in paths):
         return "Windows is not on the first disk, or another disk was changed as well"
-    if any(isinstance(entry.change, DeleteFiles) for entry in journal.entries):
-        return "what was deleted is in the source only (--keep-vmware-tools leaves it in place)"
+    if any(
+        isinstance(entry.change, DeleteFiles) and isinstance(entry.before, NotKept)
+        for entry in journal.entries
+    ):
+        return "what was deleted is in the source only (--undoable keeps it in the report)"
     return ""

@@ -25,7 +25,7 @@ def journal_of_report(report: Mapping[str, Any], where: str) -> dict[str, Any]:
             "files were deleted that only the source has, or another disk than that with Windows "
             "was changed; the notes in it say which.",
             "Convert the source once more; it is as it was, and the way back. With "
-            "--keep-vmware-tools no files are deleted.",
+            "--undoable the report keeps what is deleted.",
         )
     # Of hives whose logs were replayed the old pages have it all.
     changes = [
