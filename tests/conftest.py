@@ -46,7 +46,7 @@ def base_image() -> Callable[[GuestSpec], Path]:
     """Gives the raw disk image of a guest, built on demand; it must only be read.
 
     A guest of ``fixtures.catalogue`` brings the rest of the catalogue with it, which costs little
-    beyond the one start of the appliance.
+    where it takes an appliance, too.
     """
 
     def get(spec: GuestSpec) -> Path:

@@ -155,7 +155,7 @@ def plan_hardware(
     enlightened = _enlightened(machine, windows, notes)
     machine_type = _machine_type(machine, windows, options, notes)
     memory, processors = _resources(machine, windows, hal, notes)
-    name, uuid = _name(machine, notes), _uuid(machine, notes)
+    name, uuid = machine_name(machine.name), _uuid(machine, notes)
     devices = plan_disks(disks, disk_bus, uuid or name, notes)
     if nt5:
         notes.append(activation_note(keeps_mac=any(unicast_mac(nic.mac) for nic in machine.nics)))
@@ -193,15 +193,6 @@ def plan_hardware(
 def _disk_bus(windows: WindowsVersion, options: TargetOptions) -> DiskBus:
     # Nobody ever made a VirtIO driver for Windows 2000; what drives its disks is in the box.
     return DiskBus.IDE if windows.nt < _FIRST_VIRTIO else options.disk_bus
-
-
-def _name(machine: Machine, notes: list[str]) -> str:
-    name = machine_name(machine.name)
-    if name != machine.name:
-        notes.append(
-            f'The machine is called "{name}": hypervisors refuse parts of its name in the source.'
-        )
-    return name
 
 
 def _uuid(machine: Machine, notes: list[str]) -> str | None:
