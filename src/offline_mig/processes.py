@@ -32,6 +32,8 @@ _PACKAGES = {
 }
 #: Seconds between looks at whether a program is to be ended early.
 _STOP_INTERVAL = 0.1
+#: Seconds that a program gets to end when it has to.
+_LAST_BREATH = 10
 #: Bytes of a long-running program's standard error that are kept, the last ones.
 _LAST_WORDS = 4096
 
@@ -55,9 +57,15 @@ class Finished:
     stderr: str
 
 
-def _die_with_parent() -> None:
-    # A killed run must not leave a qemu-img behind that goes on writing.
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _dying_with(parent: int) -> Callable[[], None]:
+    def die_with_parent() -> None:
+        # A killed run must not leave a qemu-img behind that goes on writing.
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # Nobody tells of a parent that was killed before.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return die_with_parent
 
 
 def run(
@@ -81,7 +89,7 @@ def run(
     """
     command = [os.fspath(part) for part in argv]
     with _starting(command[0]):
-        # A thread-safe preexec_fn: one system call, no allocation, no lock.
+        # A thread-safe preexec_fn: two system calls, no lock.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -90,7 +98,7 @@ def run(
             env={**os.environ, **(environment or {}), "LC_ALL": "C"},
             # Ctrl-C in a terminal reaches this program only, which then ends the other.
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            preexec_fn=_dying_with(os.getpid()),  # noqa: PLW1509
         )
 
     stderr_parts: list[bytes] = []
@@ -188,9 +196,10 @@ def _wait(
 class Running:
     """A program that runs beside this one, see ``running``."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes], lifeline: int) -> None:
         self.name = name
         self._process = process
+        self._lifeline: int | None = lifeline
         self._said = b""
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
@@ -213,10 +222,19 @@ class Running:
                 "See whether the storage answers, then try again.",
             ) from error
 
-    def kill(self) -> None:
-        """End the program at once; does nothing when it has ended."""
-        self._process.kill()
-        self._process.wait()
+    def end(self) -> None:
+        """Have the program end, and wait for it; does nothing when it has ended."""
+        if self._lifeline is not None:
+            # The end of the pipe is not seen while a process that a library forked holds it, too.
+            with suppress(BrokenPipeError):
+                os.write(self._lifeline, b"\n")
+            os.close(self._lifeline)
+            self._lifeline = None
+        try:
+            self._process.wait(_LAST_BREATH)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def last_words(self) -> str:
         """Return what an ended program wrote to standard error last, one printable line."""
@@ -242,31 +260,43 @@ def running(
     pass_fds: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
-    """Run ``argv`` beside this program for the time of a ``with`` block, then kill it.
+    """Run ``argv`` beside this program for the time of a ``with`` block, then have it end.
 
     It gets the file descriptors ``pass_fds`` under the same numbers, ``environment`` and nothing
     else of this process's, and a session of its own: Ctrl-C reaches this program only, which then
-    ends the other in order. It dies with the thread that started it.
+    ends the other in order. What it has as standard output is a pipe to read from, out of
+    which a line comes when the block ends, and whose end when this process does, be it killed: the
+    program has to end then.
 
     Raises HostNotReadyError when the program is not there.
     """
     command = [os.fspath(part) for part in argv]
-    with _starting(command[0]):
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**(environment or {}), "LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
-            pass_fds=tuple(pass_fds),
-            start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
-        )
-    program = Running(command[0], process)
+    its_end, lifeline = os.pipe()
+    try:
+        with _starting(command[0]):
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=its_end,
+                stderr=subprocess.PIPE,
+                env={
+                    **(environment or {}),
+                    "LC_ALL": "C",
+                    "PATH": os.environ.get("PATH", os.defpath),
+                },
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(its_end)
+    program = Running(command[0], process, lifeline)
     try:
         yield program
     finally:
-        program.kill()
+        program.end()
         program.last_words()
 
 

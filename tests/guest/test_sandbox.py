@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -149,3 +152,37 @@ def test_a_program_is_killed_with_its_block() -> None:
     with sandboxed(["/bin/sleep", "60"], Confinement(memory=256 * 1024**2)) as program:
         assert Path(f"/proc/{program.pid}").exists()
     assert not Path(f"/proc/{program.pid}").exists()
+
+
+_KILLED = """
+import os, random, signal, sys, time
+from offline_mig.guest.sandbox import Confinement, sandboxed
+from offline_mig.guest.syscall_filter import server_filter
+server_filter()
+chance = random.Random(1)
+for _ in range(80):
+    child = os.fork()
+    if child == 0:
+        with sandboxed(["/bin/sleep", sys.argv[1]], Confinement(memory=256 * 1024**2)) as program:
+            program.wait(60)
+    time.sleep(chance.uniform(0, 0.04))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+def test_nothing_stays_of_a_run_killed_while_the_sandbox_comes_up(user: User) -> None:
+    seconds = f"{60 + random.random():.9f}"
+    user.run(_KILLED, seconds)
+
+    def left() -> list[str]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                found.append(path.read_text())
+        return [command for command in found if seconds in command]
+
+    deadline = time.monotonic() + 20
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left() == []

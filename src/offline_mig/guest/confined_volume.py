@@ -242,7 +242,7 @@ class _Worker:
             raise refusal.read_only(self._volume)
         if kind != messages.DONE:
             # The program's own words say more than the number of the error.
-            self._program.kill()
+            self._program.end()
             said = self._program.last_words()
             reason = f"{_printable(fields, 1)}{said and f' ({said})'}"
             if self._is_fat:
@@ -281,7 +281,7 @@ class _Worker:
 
     def _gone(self, error: Exception) -> OfflineMigError:
         slow = isinstance(error, BlockingIOError)
-        self._program.kill()
+        self._program.end()
         said = self._program.last_words()
         if said.startswith("bwrap: "):
             return why_not(said.removeprefix("bwrap: "))

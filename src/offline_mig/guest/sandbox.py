@@ -2,9 +2,13 @@
 
 bubblewrap gives it namespaces of its own (mounts, processes, network, IPC, host name, and users),
 a file system that holds the system's programs and libraries and the files named, no capability,
-no way to gain one, a filter of system calls and limits of memory. When this process ends, however
-it ends, the kernel ends the sandbox: bubblewrap asks to be killed with its parent, and the program
-with bubblewrap; being the first process of its own process namespace, it takes all others along.
+no way to gain one, a filter of system calls and limits of memory.
+
+When this process ends, however it ends, the sandbox does. Its first process waits for the end of a
+pipe that this process holds, and takes all others of its process namespace along. Besides,
+bubblewrap asks to be killed with its parent, and the first process with bubblewrap, whatever an
+exploited program does to that wait. That alone would not do: bubblewrap asks for it only when it
+has made the sandbox, some 10 ms after it began.
 
 An ordinary user gets a user namespace. Root does not: in one, root could open only what belongs
 to root, while the images of a machine belong to whoever ran it. So root's sandbox is made without
@@ -50,6 +54,11 @@ _SWITCHES = {
         "User namespaces are turned off: 'sysctl user.max_user_namespaces=10000'",
     ),
 }
+#: The first process: it starts the program and ends with it, or when the pipe does that it has as
+#: standard output (a shell gives what it starts in the background another standard input).
+_FIRST = (
+    "trap 'exit 143' TERM; { read -r _ <&1; kill -TERM $$; } & \"$@\" >/dev/null & wait $!; exit $?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +149,17 @@ def _command(confinement: Confinement, filter_fd: int) -> list[str]:
         command += ["--bind", os.fspath(path), os.fspath(path)]
     # The rest is an empty file system in memory; nothing is to be put there.
     command += ["--remount-ro", "/", "--chdir", "/"]
+    first = ["--", "/bin/sh", "-c", _FIRST, "sh"]
     if not is_host_root():
-        return [*command, "--unshare-user", "--"]
+        return [*command, "--unshare-user", *first]
     kept = ("CAP_DAC_OVERRIDE",) if confinement.opens_files else ()
     for capability in (*_ROOT_SETUP, *kept):
         command += ["--cap-add", capability]
     capabilities = "-all" + "".join(f",+{name.removeprefix('CAP_').lower()}" for name in kept)
     return [
         *command,
-        "--",
         # bubblewrap's end can kill the first process only while that has the same user.
-        *("/bin/sh", "-c", '"$@"; exit $?', "sh"),
+        *first,
         require_program("setpriv"),
         *("--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups"),
         f"--inh-caps={capabilities}",

@@ -183,7 +183,7 @@ def storage_failed(error: OSError) -> ToolFailedError:
 
 
 def _did_not_start(program: Running, error: ToolFailedError) -> Exception:
-    program.kill()
+    program.end()
     said = program.last_words()
     if said.startswith("bwrap: "):
         return why_not(said.removeprefix("bwrap: "))
