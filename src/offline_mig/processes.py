@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
 
 from offline_mig.errors import HostNotReadyError, ToolFailedError
 
@@ -27,7 +29,6 @@ _PACKAGES = {
     "qemu-storage-daemon": "qemu-system-common (Debian, Ubuntu), qemu-img (Fedora), "
     "qemu-full (Arch)",
     "bwrap": "bubblewrap",
-    "prlimit": "util-linux",
     "setpriv": "util-linux",
 }
 #: Seconds between looks at whether a program is to be ended early.
@@ -76,6 +77,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
     grace: float = 0,
+    brief: bool = False,
 ) -> Finished:
     """Run ``argv`` to its end and return what it printed.
 
@@ -83,6 +85,8 @@ def run(
     at line feeds and carriage returns. Messages are asked for in English (``LC_ALL=C``), since
     some are looked at. The program dies with the thread that runs it, and is ended early when
     ``stop`` is set: by SIGTERM when it has ``grace``, seconds to clean up, and then killed.
+    One that is ``brief`` begins 4 ms sooner, without being copied from this process first; it
+    ends by itself when this process is killed.
 
     Raises HostNotReadyError when the program is not there, ProgramFailedError when it fails,
     ToolFailedError when it takes longer than ``timeout``.
@@ -98,36 +102,20 @@ def run(
             env={**os.environ, **(environment or {}), "LC_ALL": "C"},
             # Ctrl-C in a terminal reaches this program only, which then ends the other.
             start_new_session=True,
-            preexec_fn=_dying_with(os.getpid()),  # noqa: PLW1509
+            preexec_fn=None if brief else _dying_with(os.getpid()),  # noqa: PLW1509
         )
 
-    stderr_parts: list[bytes] = []
-    stdout_parts: list[bytes] = []
-    readers = [
-        threading.Thread(target=_drain, args=(process.stderr, stderr_parts, None), daemon=True),
-        threading.Thread(
-            target=_drain, args=(process.stdout, stdout_parts, on_output), daemon=True
-        ),
-    ]
-    for reader in readers:
-        reader.start()
+    attended = _Attended(process, on_output, timeout, stop, grace)
     try:
-        code = _wait(process, timeout, stop, grace)
+        code = attended.until_its_end()
     except subprocess.TimeoutExpired as error:
-        process.kill()
-        process.wait()
         raise ToolFailedError(
             f"{command[0]} did not end within {timeout:g} s: {shlex.join(command)}",
             "See whether the storage answers, then try again.",
         ) from error
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    for reader in readers:
-        reader.join()
-    stdout = b"".join(stdout_parts).decode("utf-8", "replace")
-    stderr = b"".join(stderr_parts).decode("utf-8", "replace")
+    finally:
+        attended.kill()
+    stdout, stderr = attended.said()
     if code != 0:
         raise _failed(command, code, stdout, stderr)
     return Finished(stdout, stderr)
@@ -138,6 +126,23 @@ def _failed(command: Sequence[str], code: int, stdout: str, stderr: str) -> Prog
     how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
     remedy = f"It was run as: {shlex.join(command)}"
     return ProgramFailedError(f"{command[0]} {how}: {said}", remedy, code)
+
+
+def _ended(process: subprocess.Popen[bytes], timeout: float | None) -> int:
+    """Wait as ``Popen.wait`` does, which looks ever more seldom, but return at once."""
+    if process.returncode is not None:
+        return process.returncode
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:  # Linux before 5.3
+        return process.wait(timeout)
+    try:
+        waiting = select.poll()
+        waiting.register(handle, select.POLLIN)
+        waiting.poll(None if timeout is None else timeout * 1000)
+    finally:
+        os.close(handle)
+    return process.wait(0)
 
 
 def run_to_its_end(
@@ -174,23 +179,86 @@ def run_to_its_end(
     return Finished(stdout, stderr)
 
 
-def _wait(
-    process: subprocess.Popen[bytes],
-    timeout: float | None,
-    stop: threading.Event | None,
-    grace: float,
-) -> int:
-    if stop is None:
-        return process.wait(timeout)
-    while not stop.is_set():
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(_STOP_INTERVAL)
-    if grace:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(grace)
-    process.kill()
-    return process.wait()
+class _Attended:
+    """A program that is heard out, and ended early when it is time to."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        on_output: Callable[[str], None] | None,
+        timeout: float | None,
+        stop: threading.Event | None,
+        grace: float,
+    ) -> None:
+        self._process = process
+        self._on_output = on_output
+        self._timeout = timeout
+        self._stop = stop
+        self._grace = grace
+        self._began = time.monotonic()
+        self._killed_at: float | None = None
+        self._pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
+        self._said: tuple[list[bytes], ...] = ([], [])
+        self._pending = b""
+
+    def until_its_end(self) -> int:
+        """Return the exit code, negative for a signal; raises subprocess.TimeoutExpired."""
+        with selectors.DefaultSelector() as pipes:
+            for number, pipe in enumerate(self._pipes):
+                pipes.register(pipe, selectors.EVENT_READ, number)
+            # What it started may hold the pipes open after it was stopped.
+            while pipes.get_map() and not (self._killed_at and self._process.poll() is not None):
+                for key, _ in pipes.select(self._patience()):
+                    chunk = os.read(key.fd, 65536)
+                    if not chunk:
+                        pipes.unregister(key.fileobj)
+                    self._hear(key.data, chunk)
+        # Having closed both, it has ended, or is about to.
+        while True:
+            patience = self._patience()
+            with suppress(subprocess.TimeoutExpired):
+                return _ended(self._process, patience)
+
+    def kill(self) -> None:
+        """End the program at once; does nothing when it has ended."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in self._pipes:
+            pipe.close()
+
+    def said(self) -> tuple[str, str]:
+        """Return what came out of standard output and standard error."""
+        stdout, stderr = (b"".join(parts).decode("utf-8", "replace") for parts in self._said)
+        return stdout, stderr
+
+    def _patience(self) -> float | None:
+        """Return the seconds until it is time to look again, and do what is due now."""
+        now = time.monotonic()
+        waits = []
+        if self._timeout is not None:
+            waits.append(self._began + self._timeout - now)
+            if waits[0] <= 0:
+                raise subprocess.TimeoutExpired(self._process.args, self._timeout)
+        if self._stop is not None:
+            waits.append(_STOP_INTERVAL)
+            if self._stop.is_set():
+                if self._killed_at is None:
+                    self._killed_at = now + self._grace
+                    self._process.terminate()
+                if now >= self._killed_at:
+                    self._process.kill()
+        return min(waits, default=None)
+
+    def _hear(self, pipe: int, chunk: bytes) -> None:
+        self._said[pipe].append(chunk)
+        if pipe or self._on_output is None:
+            return
+        *pieces, self._pending = (self._pending + chunk).replace(b"\r", b"\n").split(b"\n")
+        if not chunk:
+            pieces.append(self._pending)
+        for piece in pieces:
+            if piece:
+                self._on_output(piece.decode("utf-8", "replace"))
 
 
 class Running:
@@ -215,7 +283,7 @@ class Running:
         Raises ToolFailedError when the program still runs after ``timeout`` seconds.
         """
         try:
-            return self._process.wait(timeout)
+            return _ended(self._process, timeout)
         except subprocess.TimeoutExpired as error:
             raise ToolFailedError(
                 f"{self.name} did not end within {timeout:g} s.",
@@ -231,7 +299,7 @@ class Running:
             os.close(self._lifeline)
             self._lifeline = None
         try:
-            self._process.wait(_LAST_BREATH)
+            _ended(self._process, _LAST_BREATH)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -325,21 +393,3 @@ def _starting(name: str) -> Iterator[None]:
             f"The program {name} cannot be started: {error.strerror}.",
             "Check its installation with 'offline-mig check'.",
         ) from error
-
-
-def _drain(
-    stream: IO[bytes] | None, parts: list[bytes], on_output: Callable[[str], None] | None
-) -> None:
-    if stream is None:
-        return
-    pending = b""
-    while chunk := os.read(stream.fileno(), 65536):
-        parts.append(chunk)
-        if on_output is None:
-            continue
-        *pieces, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
-        for piece in pieces:
-            if piece:
-                on_output(piece.decode("utf-8", "replace"))
-    if pending and on_output is not None:
-        on_output(pending.decode("utf-8", "replace"))

@@ -241,6 +241,9 @@ def test_abandoned_at_once(
     folder, output = exports(6), tmp_path / "out"
     with started(command(folder, drivers_dir, output)) as process:
         wait_for(process, "converted in")
+        # Both may have ended at once; then the next two begin.
+        while not descendants(process.pid):
+            time.sleep(0.01)
         for number in signals:
             process.send_signal(number)
             time.sleep(0.1)

@@ -31,9 +31,9 @@ def job(request: pytest.FixtureRequest, tmp_path: Path) -> CopyJob:
     subprocess.run(["qemu-img", "convert", "-O", "vmdk", raw, vmdk], check=True)
     source, overlay = tmp_path / "source.qcow2", tmp_path / "overlay.qcow2"
     qemu_img.create_overlay(source, vmdk, DiskFormat.VMDK)
-    qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
+    size = qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
     kind = DiskFormat(request.param)
-    return CopyJob(source, overlay, tmp_path / f"target.{kind}", kind)
+    return CopyJob(source, overlay, tmp_path / f"target.{kind}", kind, size)
 
 
 def write(overlay: Path, *commands: str) -> None:

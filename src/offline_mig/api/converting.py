@@ -22,7 +22,6 @@ from offline_mig.conversion.report import (
     drivers_record,
     first_start_record,
     network_record,
-    report_record,
 )
 from offline_mig.conversion.report_form import (
     AgentForm,
@@ -157,7 +156,7 @@ def rehearsal_record(rehearsal: Rehearsal) -> PlanForm:
 
 def conversion_record(done: Conversion | Reused) -> ConvertForm:
     """Return a conversion as plain data, its report included."""
-    report = done.report if isinstance(done, Reused) else report_record(done.report)
+    report = done.report if isinstance(done, Reused) else done.report.record
     files: list[DocumentFileForm] = [
         {"kind": document["kind"], "file": str(done.folder / document["name"])}
         for document in report["documents"]

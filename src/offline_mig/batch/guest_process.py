@@ -10,11 +10,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from offline_mig.batch import worker
 from offline_mig.batch.orders import End, Order, Progressed, Result, Tell, result_of
 from offline_mig.errors import OfflineMigError
 from offline_mig.processes import ProgramFailedError, run
 
+#: Not imported: it loads all of a conversion, which the process of a batch does without.
+_WORKER = "offline_mig.batch.worker"
 #: Seconds that an abandoned guest gets to end its programs and remove its files.
 _GRACE = 30
 
@@ -36,7 +37,7 @@ def carry_out(order: Order, tell: Tell, stop: threading.Event) -> Result:
     if stop.is_set():
         return _abandoned()
     # -P: whatever lies in the current folder is no module of this program.
-    command = [sys.executable, "-P", "-m", worker.__name__, json.dumps(order.text())]
+    command = [sys.executable, "-P", "-m", _WORKER, json.dumps(order.text())]
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"PYTHONPATH": os.pathsep.join(paths)}
     try:

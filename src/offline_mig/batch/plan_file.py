@@ -18,7 +18,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import tomlkit
 
 from offline_mig.conversion.named_options import named_options
@@ -136,6 +135,9 @@ def absolute(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _require_sound(whose: str, content: Mapping[str, Any]) -> None:
     schema = plan_schema()
+    # Loading it takes 0.05 s, and only a plan in a file needs it.
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(schema)
     error = next(iter(sorted(validator.iter_errors(content), key=lambda e: list(e.path))), None)
     if error is None:

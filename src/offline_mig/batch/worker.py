@@ -16,15 +16,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offline_mig.batch.earlier_result import earlier_result
+from offline_mig.batch.look import look_at
 from offline_mig.batch.orders import End, Order, Result, Task, order_of
-from offline_mig.batch.preflight import look_at, row_record
+from offline_mig.batch.preflight import row_record
 from offline_mig.conversion.convert import convert
 from offline_mig.conversion.engines import choose_engine
 from offline_mig.conversion.named_options import named_engine, named_options
-from offline_mig.conversion.report import report_json
 from offline_mig.conversion.workspace import WorkspaceBusyError, recover_workspace
 from offline_mig.errors import OfflineMigError
 from offline_mig.interruption import Terminated, interruptions
@@ -101,7 +101,7 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
             break
         try:
             engine = choose_engine(named_engine(order.given), options.moment)
-            report = json.loads(report_json(convert(source, options, engine, teller).report))
+            report = cast("dict[str, Any]", convert(source, options, engine, teller).report.record)
             break
         except Terminated:
             # It may have arrived in the middle of tidying up, with the results in place.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from offline_mig.conversion.examination import Examination
 from offline_mig.conversion.host_check import HostCheck
 from offline_mig.machine import Machine
 from offline_mig.sources.file_access import shown
@@ -16,6 +16,9 @@ from offline_mig.surgery.facts import GuestFacts
 from offline_mig.surgery.plan import Plan
 from offline_mig.windows.network_interfaces import read_network
 from offline_mig.windows.version import WindowsVersion
+
+if TYPE_CHECKING:
+    from offline_mig.conversion.examination import Examination
 
 _LABEL_WIDTH = 15
 

@@ -2,8 +2,8 @@
 
 The copy takes what the disks were before the operation; afterwards only what the operation
 changed is brought over. That is sound because the copy equals the overlay's backing image byte
-for byte: put on top of the copy instead (an unsafe rebase only changes the name of the backing
-file), the overlay shows the same disk, and committing it makes the copy that disk.
+for byte: put on top of the copy instead, the overlay shows the same disk, and committing it makes
+the copy that disk.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ from offline_mig.machine import DiskFormat
 
 @dataclass(frozen=True, slots=True)
 class CopyJob:
-    """A disk to copy: the qcow2 image to read, its overlay that is operated on, the result."""
+    """A disk to copy: the qcow2 image to read, its overlay that is operated on, the result.
+
+    ``size`` is the disk's, in bytes.
+    """
 
     source: Path
     overlay: Path
     target: Path
     format: DiskFormat
+    size: int
 
 
 class BulkCopy(AbstractContextManager["BulkCopy"]):
@@ -72,8 +76,7 @@ class BulkCopy(AbstractContextManager["BulkCopy"]):
         if self._error is not None:
             raise self._error
         for job in self._jobs:
-            qemu_img.rebase_unsafe(job.overlay, job.target, job.format)
-            qemu_img.commit(job.overlay)
+            qemu_img.commit_onto(job.overlay, job.target, job.format)
 
     def _copy_all(self) -> None:
         for number, job in enumerate(self._jobs, start=1):

@@ -43,6 +43,7 @@ from offline_mig.conversion.workspace import (
 )
 from offline_mig.guest.engine import Engine, OpenedDisk
 from offline_mig.images import qemu_img
+from offline_mig.images.writeback import written_back
 from offline_mig.machine import DiskFormat, Machine
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.documents import TargetDocument, target_documents
@@ -188,10 +189,7 @@ def _convert(
                 machine = with_found_firmware(machine, layout)
                 proposal = propose(disks, layout, volume, machine, media, agents, options)
                 # A wish that the target cannot meet must not surface after the long copy.
-                placed = [
-                    (output / name, qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size)
-                    for name, job in zip(names, jobs, strict=True)
-                ]
+                placed = [(output / name, job.size) for name, job in zip(names, jobs, strict=True)]
                 target = _plan_target(machine, volume, proposal, placed, options)
                 target_notes = _target_notes(target, options)
                 target_notes += fit_notes(options.define, target, _replaced(placed, options))
@@ -215,11 +213,12 @@ def _convert(
         with watch.measure("copy"):
             progress.step("Copying the disks")
             copy.finish(progress.copied)
-        with watch.measure("verify"):
+        with watch.measure("verify"), ExitStack() as writing_out:
             progress.step("Verifying")
             for job in jobs:
-                size = qemu_img.info(job.source, DiskFormat.QCOW2).virtual_size
-                qemu_img.check(job.target, job.format, size)
+                # What the operation changed; publishing waits for it.
+                writing_out.enter_context(written_back(job.target))
+                qemu_img.check(job.target, job.format, job.size)
             if engine.quick:
                 verify_results(engine, jobs, layout, volume, proposal)
             require_unchanged(before, checksum=options.hashes)

@@ -34,8 +34,8 @@ def prepare_disks(
         else:
             qemu_img.create_overlay(source, image.path, image.format, image.window)
         overlay = workspace.folder / f"overlay-{number}.qcow2"
-        qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
-        jobs.append(CopyJob(source, overlay, workspace.folder / name, options.format))
+        size = qemu_img.create_overlay(overlay, source, DiskFormat.QCOW2)
+        jobs.append(CopyJob(source, overlay, workspace.folder / name, options.format, size))
     return tuple(jobs), left_out
 
 

@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -92,14 +93,18 @@ class Report:
     engine_notes: tuple[str, ...]
     free_space_left_out: int
 
+    @cached_property
+    def record(self) -> ReportForm:
+        """The report as plain data."""
+        return _record(self)
+
 
 def report_json(report: Report) -> str:
     """Return the report as JSON text."""
-    return json.dumps(report_record(report), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(report.record, indent=2, ensure_ascii=False) + "\n"
 
 
-def report_record(report: Report) -> ReportForm:
-    """Return the report as plain data."""
+def _record(report: Report) -> ReportForm:
     return {
         "schema": SCHEMA,
         "options": plain(report.options),
@@ -144,6 +149,7 @@ def report_record(report: Report) -> ReportForm:
     }
 
 
+@cache
 def tool_versions() -> dict[str, str]:
     """Return the versions of everything that took part."""
     return {

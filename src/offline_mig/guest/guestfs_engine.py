@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from offline_mig.guest.guestfs_volume import GuestfsFilesystem, failing, first_l
 from offline_mig.guest.launch_watch import ending_hung_kvm
 from offline_mig.guest.ntfs import VolumeKind, volume_kind
 from offline_mig.guest.partition_table import SECTOR, Partition
+from offline_mig.guest.readable_volumes import ReadableVolumes
 from offline_mig.guest.space_guard import ending_when_full
 from offline_mig.guest.volume_state import reader_of, require_sound_fat
 from offline_mig.images import qemu_img
@@ -76,7 +77,9 @@ class GuestfsEngine:
                 process = handle.get_pid()
             guard = ending_when_full(disks[0].path.parent, process) if writable else nullcontext()
             with guard:
-                yield GuestfsDisks(handle, notes)
+                opened = GuestfsDisks(handle, notes)
+                with opened.readable:
+                    yield opened
                 with failing("shut the appliance down"):
                     # Without it the last writes may still be on their way.
                     handle.shutdown()
@@ -139,15 +142,6 @@ def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kv
     return handle
 
 
-@dataclass
-class _Readable:
-    """A volume that is mounted for reading only, and how many are at it."""
-
-    place: str
-    files: GuestfsFilesystem
-    users: int = 0
-
-
 class GuestfsDisks:
     """The disks in a running appliance."""
 
@@ -160,7 +154,7 @@ class GuestfsDisks:
         self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
         self._numbers = itertools.count()
-        self._readable: dict[tuple[int, Partition], _Readable] = {}
+        self.readable = ReadableVolumes(self._reading)
         self.notes = notes
 
     def require_ntfs(self) -> None:
@@ -211,18 +205,10 @@ class GuestfsDisks:
         appliance a third of a second.
         """
         if not writable:
-            readable = self._readable.get((disk, partition))
-            if readable is None:
-                place, secured = self._mounted(disk, partition, "")
-                files = GuestfsFilesystem(self._handle, place, secured=secured)
-                readable = self._readable[disk, partition] = _Readable(place, files)
-            readable.users += 1
-            try:
-                yield readable.files
-            finally:
-                readable.users -= 1
+            with self.readable.using(disk, partition) as readable:
+                yield readable
             return
-        self._unmount_readable(disk)
+        self.readable.release(disk)
         option = "remove_hiberfile" if discard_session else ""
         place, secured = self._mounted(disk, partition, option, writable=True)
         try:
@@ -240,6 +226,17 @@ class GuestfsDisks:
             raise
         self._unmount(place)
         self._forget_blocks()
+
+    @contextmanager
+    def _reading(self, disk: int, partition: Partition) -> Iterator[GuestfsFilesystem]:
+        place, secured = self._mounted(disk, partition, "")
+        try:
+            yield GuestfsFilesystem(self._handle, place, secured=secured)
+        except BaseException:
+            with suppress(RuntimeError):
+                self._handle.umount(place)
+            raise
+        self._unmount(place)
 
     def _mounted(
         self, disk: int, partition: Partition, option: str, *, writable: bool = False
@@ -279,16 +276,9 @@ class GuestfsDisks:
             self._handle.umount(place)
             self._handle.rmmountpoint(place)
 
-    def _unmount_readable(self, disk: int) -> None:
-        """Unmount what nobody reads any more: it would not see what is written to the disk."""
-        for found, readable in list(self._readable.items()):
-            if found[0] == disk and not readable.users:
-                del self._readable[found]
-                self._unmount(readable.place)
-
     def write(self, disk: int, offset: int, data: bytes) -> None:
         """Write whole sectors of a disk, past every volume."""
-        self._unmount_readable(disk)
+        self.readable.release(disk)
         with failing("write to the disk"):
             written = self._handle.pwrite_device(self._devices[disk], data, offset)
             if written != len(data):

@@ -56,9 +56,16 @@ _SWITCHES = {
 }
 #: The first process: it starts the program and ends with it, or when the pipe does that it has as
 #: standard output (a shell gives what it starts in the background another standard input).
-_FIRST = (
-    "trap 'exit 143' TERM; { read -r _ <&1; kill -TERM $$; } & \"$@\" >/dev/null & wait $!; exit $?"
-)
+#: It also sets the limits, of which cores are none: guest data has no place in core dumps.
+_FIRST = """
+ulimit -c 0
+ulimit -v "$0"
+trap 'exit 143' TERM
+{ read -r _ <&1; kill -TERM $$; } &
+"$@" >/dev/null &
+wait $!
+exit $?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +132,6 @@ def why_not(said: str) -> HostNotReadyError:
 
 def _command(confinement: Confinement, filter_fd: int) -> list[str]:
     command = [
-        require_program("prlimit"),
-        f"--as={confinement.memory}",
-        # Guest data has no place in core dumps.
-        "--core=0",
         require_program("bwrap"),
         "--die-with-parent",
         # bubblewrap's own first process would be left for the system to reap.
@@ -149,7 +152,7 @@ def _command(confinement: Confinement, filter_fd: int) -> list[str]:
         command += ["--bind", os.fspath(path), os.fspath(path)]
     # The rest is an empty file system in memory; nothing is to be put there.
     command += ["--remount-ro", "/", "--chdir", "/"]
-    first = ["--", "/bin/sh", "-c", _FIRST, "sh"]
+    first = ["--", "/bin/sh", "-c", _FIRST, str(confinement.memory // 1024)]
     if not is_host_root():
         return [*command, "--unshare-user", *first]
     kept = ("CAP_DAC_OVERRIDE",) if confinement.opens_files else ()

@@ -15,6 +15,7 @@ import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from offline_mig.errors import GuestRefusedError, HostNotReadyError, OfflineMigError
@@ -32,6 +33,7 @@ from offline_mig.guest.nbd import BlockDevice
 from offline_mig.guest.ntfs import VolumeKind, cluster_size, volume_kind
 from offline_mig.guest.ntfs_library import LIBRARY_NAMES
 from offline_mig.guest.partition_table import Partition
+from offline_mig.guest.readable_volumes import ReadableVolumes
 from offline_mig.guest.sandbox import is_host_root
 from offline_mig.guest.space_guard import filled_up
 from offline_mig.guest.storage_daemon import StorageDaemon, serving, storage_failed
@@ -65,7 +67,9 @@ class UserspaceEngine:
                 export = daemon.open_disk(disk, writable=writable)
                 connection, size = connections.enter_context(daemon.connection(export))
                 devices.append(BlockDevice(connection.fileno(), size))
-            yield UserspaceDisks(daemon, devices, disks, self._moment)
+            opened = UserspaceDisks(daemon, devices, disks, self._moment)
+            with opened.readable:
+                yield opened
             if writable:
                 _flush(devices, disks[0].path.parent)
 
@@ -86,6 +90,8 @@ class UserspaceDisks:
         self._devices = devices
         self._disks = disks
         self._moment = moment
+        #: Starting a worker takes 0.03 s.
+        self.readable = ReadableVolumes(partial(self._mounted, access=Access.READ_ONLY))
 
     def size(self, disk: int) -> int:
         """Return a disk's virtual size in bytes."""
@@ -102,20 +108,22 @@ class UserspaceDisks:
     def mount(
         self, disk: int, partition: Partition, *, writable: bool, discard_session: bool = False
     ) -> Iterator[ConfinedVolume]:
-        """Open an NTFS or FAT volume; everything is written out when the block ends."""
-        access = Access.READ_ONLY
+        """Open an NTFS or FAT volume; everything is written out when the block ends.
+
+        What is only read stays open until the disk is written to.
+        """
         if writable:
+            self.readable.release(disk)
             access = Access.DISCARDING if discard_session else Access.WRITABLE
-        volume = self._volume(disk, partition)
-        export = self._daemon.open_partition(disk, partition, writable=writable)
-        with (
-            self._daemon.connection(export) as (connection, size),
-            mounted_volume(connection, size, volume, access, self._moment) as files,
-        ):
+            mounted = self._mounted(disk, partition, access)
+        else:
+            mounted = self.readable.using(disk, partition)
+        with mounted as files:
             yield files
 
     def write(self, disk: int, offset: int, data: bytes) -> None:
         """Write whole sectors of a disk, past every volume."""
+        self.readable.release(disk)
         sectors = Partition(0, offset, len(data), "sectors")
         export = self._daemon.open_partition(disk, sectors, writable=True)
         with self._daemon.connection(export) as (connection, size):
@@ -128,6 +136,17 @@ class UserspaceDisks:
                 if error.errno == errno.ENOSPC:
                     raise filled_up(self._disks[disk].path.parent) from error
                 raise storage_failed(error) from error
+
+    @contextmanager
+    def _mounted(self, disk: int, partition: Partition, access: Access) -> Iterator[ConfinedVolume]:
+        volume = self._volume(disk, partition)
+        writable = access is not Access.READ_ONLY
+        export = self._daemon.open_partition(disk, partition, writable=writable)
+        with (
+            self._daemon.connection(export) as (connection, size),
+            mounted_volume(connection, size, volume, access, self._moment) as files,
+        ):
+            yield files
 
     def _volume(self, disk: int, partition: Partition) -> VolumeToMount:
         name = refusal.volume_name(disk, partition)
@@ -151,7 +170,7 @@ def userspace_problems() -> tuple[str, ...]:
     When everything is installed the engine is tried on an empty disk.
     """
     problems = []
-    programs = ["bwrap", "prlimit", "qemu-storage-daemon", *(["setpriv"] if is_host_root() else [])]
+    programs = ["bwrap", "qemu-storage-daemon", *(["setpriv"] if is_host_root() else [])]
     for program in programs:
         try:
             require_program(program)

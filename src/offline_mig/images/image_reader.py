@@ -54,6 +54,7 @@ class ImageReader:
             run(
                 ["qemu-img", "convert", "-O", "raw", f"json:{json.dumps(part_of_disk)}", part],
                 timeout=_TIMEOUT,
+                brief=True,
             )
             data = part.read_bytes()
         for number in range(first, last + 1):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.errors import OutputRefusedError, ToolFailedError, VerificationError
-from offline_mig.images.block_node import image_name
+from offline_mig.images.block_node import block_node, image_name
+from offline_mig.images.qcow2_header import MAX_HEADER, parse_qcow2_header
 from offline_mig.machine import DiskFormat, Window
 from offline_mig.processes import Finished, run
 
@@ -34,7 +35,7 @@ class ImageInfo:
 
 def version() -> str:
     """Return the version of qemu-img, such as "7.2.22"."""
-    first = run(["qemu-img", "--version"], timeout=_METADATA_TIMEOUT).stdout.splitlines()[0]
+    first = _asked("--version").stdout.splitlines()[0]
     match = re.search(r"version (\S+)", first)
     return match[1] if match else first
 
@@ -45,26 +46,24 @@ def info(path: Path, image_format: DiskFormat, window: Window | None = None) -> 
     Of a ``window`` the actual size is that of the whole file.
     """
     name = image_name(path, image_format, window)
-    printed = run(
-        ["qemu-img", "info", "--output=json", "-f", image_format, name], timeout=_METADATA_TIMEOUT
-    )
+    printed = _asked("info", "--output=json", "-f", image_format, name)
     told = json.loads(printed.stdout)
     return ImageInfo(DiskFormat(told["format"]), told["virtual-size"], told["actual-size"])
 
 
 def measure(path: Path, image_format: DiskFormat, target: DiskFormat) -> int:
     """Return how many bytes a conversion to ``target`` takes on disk at most."""
-    printed = run(
-        ["qemu-img", "measure", "--output=json", "-f", image_format, "-O", target, path],
-        timeout=_METADATA_TIMEOUT,
-    )
+    printed = _asked("measure", "--output=json", "-f", image_format, "-O", target, path)
     return int(json.loads(printed.stdout)["required"])
 
 
 def create_overlay(
     overlay: Path, backing: Path, backing_format: DiskFormat, window: Window | None = None
-) -> None:
-    """Create a qcow2 overlay over ``backing``, which qemu then opens read-only."""
+) -> int:
+    """Create a qcow2 overlay over ``backing``, which qemu then opens read-only.
+
+    Returns its virtual size in bytes, which is that of ``backing``.
+    """
     _writing(
         overlay,
         "qemu-img",
@@ -77,7 +76,10 @@ def create_overlay(
         "-F",
         backing_format,
         overlay,
+        brief=True,
     )
+    with overlay.open("rb") as stream:
+        return parse_qcow2_header(stream.read(MAX_HEADER), overlay.name).virtual_size
 
 
 def convert(
@@ -122,21 +124,28 @@ def _zero_commands(offset: int, size: int) -> Iterator[str]:
         offset += part
 
 
-def rebase_unsafe(overlay: Path, backing: Path, backing_format: DiskFormat) -> None:
-    """Name another backing file in ``overlay``; the caller vouches that it has the same content."""
-    arguments = ("rebase", "-u", "-f", "qcow2", "-b", backing.absolute(), "-F", backing_format)
-    run(["qemu-img", *arguments, overlay], timeout=_METADATA_TIMEOUT)
-
-
 def rebase_onto_name(overlay: Path, name: str, backing_format: DiskFormat) -> None:
     """Name a backing file in ``overlay`` that need not be there yet, relative to its folder."""
     arguments = ("rebase", "-q", "-u", "-f", "qcow2", "-b", name, "-F", backing_format)
-    _writing(overlay, "qemu-img", *arguments, overlay)
+    _writing(overlay, "qemu-img", *arguments, overlay, brief=True)
 
 
 def commit(overlay: Path) -> None:
     """Write what ``overlay`` holds into its backing file; raises as ``convert`` does."""
     _writing(overlay, "qemu-img", "commit", "-q", "-f", "qcow2", "-d", overlay)
+
+
+def commit_onto(overlay: Path, target: Path, target_format: DiskFormat) -> None:
+    """Write what ``overlay`` holds into ``target`` instead of into its backing file.
+
+    The caller vouches that both have the same content, and has ``target`` written out to the
+    storage afterwards. Raises as ``convert`` does.
+    """
+    node = block_node(overlay, DiskFormat.QCOW2, None)
+    node["backing"] = block_node(target, target_format, None)
+    name = f"json:{json.dumps(node)}"
+    # unsafe is the cache mode that leaves out flushing.
+    _writing(target, "qemu-img", "commit", "-q", "-t", "unsafe", "-d", name)
 
 
 def check(path: Path, image_format: DiskFormat, virtual_size: int) -> None:
@@ -157,14 +166,19 @@ def check(path: Path, image_format: DiskFormat, virtual_size: int) -> None:
         )
 
 
+def _asked(*arguments: str | Path) -> Finished:
+    return run(["qemu-img", *arguments], timeout=_METADATA_TIMEOUT, brief=True)
+
+
 def _writing(
     target: Path,
     *command: str | Path,
     on_output: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
+    brief: bool = False,
 ) -> Finished:
     try:
-        return run(command, on_output=on_output, stop=stop)
+        return run(command, on_output=on_output, stop=stop, brief=brief)
     except ToolFailedError as error:
         if "No space left on device" in error.message or "Disk quota exceeded" in error.message:
             raise OutputRefusedError(

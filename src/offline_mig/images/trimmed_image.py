@@ -39,10 +39,8 @@ def create_trimmed(
     Volumes that are dirty, whose journal is open or whose metadata makes no sense are left as
     they are: there it is not sure what is free. Raises ToolFailedError.
     """
-    size = qemu_img.info(image, image_format, window).virtual_size
-    reader = ImageReader(image, image_format, size, window)
-    extents = list(_free_clusters(reader))
-    qemu_img.create_overlay(overlay, image, image_format, window)
+    size = qemu_img.create_overlay(overlay, image, image_format, window)
+    extents = list(_free_clusters(ImageReader(image, image_format, size, window)))
     qemu_img.write_zeroes(overlay, extents)
     return TrimmedImage(overlay, sum(length for _, length in extents))
 

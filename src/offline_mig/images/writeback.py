@@ -44,7 +44,7 @@ def _keep_writing(path: Path, ended: threading.Event) -> None:
     if begin is None:  # musl on some machines
         return
     begin.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    while not ended.wait(_PACE):
+    while True:
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
@@ -52,3 +52,5 @@ def _keep_writing(path: Path, ended: threading.Event) -> None:
                 begin(handle, 0, 0, _BEGIN)
             finally:
                 os.close(handle)
+        if ended.wait(_PACE):
+            return
