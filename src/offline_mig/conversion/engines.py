@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from offline_mig.errors import HostNotReadyError
 from offline_mig.guest.acceleration import find_acceleration
+from offline_mig.guest.appliance import load_binding
 from offline_mig.guest.engine import Engine
-from offline_mig.guest.guestfs_engine import GuestfsEngine, load_binding
+from offline_mig.guest.guestfs_engine import GuestfsEngine
 from offline_mig.guest.userspace_engine import UserspaceEngine, userspace_problems
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from offline_mig.errors import OfflineMigError
 from offline_mig.guest.acceleration import find_acceleration
+from offline_mig.guest.appliance import guestfs_version
 from offline_mig.guest.engine import OpenedDisk
-from offline_mig.guest.guestfs_engine import GuestfsEngine, guestfs_version
+from offline_mig.guest.guestfs_engine import GuestfsEngine
 from offline_mig.guest.userspace_engine import userspace_problems
 from offline_mig.images import qemu_img
 from offline_mig.machine import DiskFormat

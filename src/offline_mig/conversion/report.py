@@ -38,7 +38,7 @@ from offline_mig.conversion.way_back import WayBack, way_back_record
 from offline_mig.diagnosis.verdict import Verdict
 from offline_mig.drivers.package import DriverPackage
 from offline_mig.drivers.selection import Choice
-from offline_mig.guest.guestfs_engine import guestfs_version
+from offline_mig.guest.appliance import guestfs_version
 from offline_mig.images import qemu_img
 from offline_mig.machine import Machine
 from offline_mig.surgery.facts import GuestFacts

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from offline_mig.errors import GuestRefusedError, HostNotReadyError
+from offline_mig.errors import GuestRefusedError, HostNotReadyError, ToolFailedError
 from offline_mig.guest import refusal
 from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remember_told
+from offline_mig.guest.appliance import emulated, launched, load_binding
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.filesystem import (
     HIBERFIL,
@@ -55,19 +56,21 @@ class GuestfsEngine:
     @contextmanager
     def _opened(self, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Iterator[GuestfsDisks]:
         binding = load_binding()
+        # The appliance takes 0.2 s to tell, and keeps others from opening the disks.
+        sizes = [qemu_img.info(disk.path, disk.format).virtual_size for disk in disks]
         acceleration = find_acceleration()
         handle = None
         if acceleration.kvm:
             with ending_hung_kvm(LAUNCH_TIME_LIMIT) as hung:
                 try:
-                    handle = _launched(binding, disks, writable=writable, kvm=True)
+                    handle = launched(binding, disks, writable=writable, kvm=True)
                 except HostNotReadyError:
                     if not hung.is_set():
                         raise
             if handle is None:
                 acceleration = give_up_kvm(LAUNCH_TIME_LIMIT)
         if handle is None:
-            handle = _launched(binding, disks, writable=writable, kvm=False)
+            handle = emulated(binding, disks, writable=writable)
         notes: tuple[str, ...] = ()
         if not acceleration.kvm and acceleration.fresh:
             notes = (f"The appliance is emulated and so slower: {acceleration.reason}.",)
@@ -77,9 +80,8 @@ class GuestfsEngine:
                 process = handle.get_pid()
             guard = ending_when_full(disks[0].path.parent, process) if writable else nullcontext()
             with guard:
-                opened = GuestfsDisks(handle, notes)
-                with opened.readable:
-                    yield opened
+                # What is still mounted for reading goes with the appliance.
+                yield GuestfsDisks(handle, sizes, notes)
                 with failing("shut the appliance down"):
                     # Without it the last writes may still be on their way.
                     handle.shutdown()
@@ -105,56 +107,22 @@ def as_whole_file(disk: OpenedDisk) -> Iterator[OpenedDisk]:
         yield replace(disk, path=overlay, format=DiskFormat.QCOW2, files=files, window=None)
 
 
-def _launched(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool, kvm: bool) -> Any:
-    handle = binding.GuestFS(python_return_dict=True, close_on_exit=True)
-    try:
-        # The direct backend needs no libvirt daemon and behaves alike on all distributions.
-        handle.set_backend("direct")
-        if not kvm:
-            handle.set_backend_setting("force_tcg", "1")
-        handle.set_network(False)
-        handle.set_identifier("offline-mig")
-        # It would look at TMPDIR by itself, and leave there what a killed run cannot remove.
-        handle.set_tmpdir(tempfile.gettempdir())
-        # Ctrl-C in a terminal goes to a whole process group: it must reach this program only,
-        # which then ends the appliance in order.
-        handle.set_pgroup(True)
-        for disk in disks:
-            # An overlay is thrown away unless everything succeeds: it needs no flushing.
-            handle.add_drive_opts(
-                os.fspath(disk.path.absolute()),
-                format=disk.format.value,
-                readonly=not writable,
-                cachemode="unsafe" if writable else "writeback",
-            )
-        handle.launch()
-    except RuntimeError as error:
-        with suppress(RuntimeError):
-            handle.close()
-        raise HostNotReadyError(
-            f"The libguestfs appliance did not start: {first_line(error)}",
-            "Run 'offline-mig check'; libguestfs-test-tool shows the details.",
-        ) from error
-    except BaseException:
-        with suppress(RuntimeError):
-            handle.close()
-        raise
-    return handle
-
-
 class GuestfsDisks:
     """The disks in a running appliance."""
 
-    def __init__(self, handle: Any, notes: tuple[str, ...]) -> None:
+    def __init__(self, handle: Any, sizes: Sequence[int], notes: tuple[str, ...]) -> None:
         self._handle = handle
-        with failing("list the disks"):
-            self._devices = list(handle.list_devices())
+        self._sizes = tuple(sizes)
+        self._devices = [_device(number) for number in range(len(sizes))]
         self._tables: dict[int, dict[int, tuple[int, int]]] = {}
-        self._sizes: dict[int, int] = {}
         self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
         self._numbers = itertools.count()
-        self.readable = ReadableVolumes(self._reading)
+        self._readable = ReadableVolumes(
+            lambda disk, partition: _Reading(
+                partial(self._read_only, disk, partition), self._unmount
+            )
+        )
         self.notes = notes
 
     def require_ntfs(self) -> None:
@@ -170,9 +138,6 @@ class GuestfsDisks:
 
     def size(self, disk: int) -> int:
         """Return a disk's virtual size in bytes."""
-        if disk not in self._sizes:
-            with failing("read the size of a disk"):
-                self._sizes[disk] = int(self._handle.blockdev_getsize64(self._devices[disk]))
         return self._sizes[disk]
 
     def read(self, disk: int, offset: int, size: int) -> bytes:
@@ -205,10 +170,10 @@ class GuestfsDisks:
         appliance a third of a second.
         """
         if not writable:
-            with self.readable.using(disk, partition) as readable:
+            with self._readable.using(disk, partition) as readable:
                 yield readable
             return
-        self.readable.release(disk)
+        self._readable.release(disk)
         option = "remove_hiberfile" if discard_session else ""
         place, secured = self._mounted(disk, partition, option, writable=True)
         try:
@@ -227,16 +192,9 @@ class GuestfsDisks:
         self._unmount(place)
         self._forget_blocks()
 
-    @contextmanager
-    def _reading(self, disk: int, partition: Partition) -> Iterator[GuestfsFilesystem]:
+    def _read_only(self, disk: int, partition: Partition) -> tuple[str, GuestfsFilesystem]:
         place, secured = self._mounted(disk, partition, "")
-        try:
-            yield GuestfsFilesystem(self._handle, place, secured=secured)
-        except BaseException:
-            with suppress(RuntimeError):
-                self._handle.umount(place)
-            raise
-        self._unmount(place)
+        return place, GuestfsFilesystem(self._handle, place, secured=secured)
 
     def _mounted(
         self, disk: int, partition: Partition, option: str, *, writable: bool = False
@@ -278,7 +236,7 @@ class GuestfsDisks:
 
     def write(self, disk: int, offset: int, data: bytes) -> None:
         """Write whole sectors of a disk, past every volume."""
-        self.readable.release(disk)
+        self._readable.release(disk)
         with failing("write to the disk"):
             written = self._handle.pwrite_device(self._devices[disk], data, offset)
             if written != len(data):
@@ -338,6 +296,39 @@ class GuestfsDisks:
         return self._tables[disk]
 
 
+class _Reading(AbstractContextManager[GuestfsFilesystem]):
+    """A volume that is mounted for reading only; it need not be unmounted before the end."""
+
+    def __init__(
+        self,
+        mount: Callable[[], tuple[str, GuestfsFilesystem]],
+        unmount: Callable[[str], None],
+    ) -> None:
+        self._mount = mount
+        self._unmount = unmount
+        self._place = ""
+
+    def __enter__(self) -> GuestfsFilesystem:
+        """Mount it."""
+        self._place, files = self._mount()
+        return files
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Unmount it; what went wrong before must be heard, and not what then fails as well."""
+        with suppress(ToolFailedError) if kind else nullcontext():
+            self._unmount(self._place)
+
+
+def _device(number: int) -> str:
+    """Return what libguestfs calls a disk, whatever Linux does (guestfs(3), "Block devices")."""
+    name = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        name = chr(ord("a") + letter) + name
+    return f"/dev/sd{name}"
+
+
 def _require_writable(handle: Any, place: str, volume: str) -> None:
     # ntfs-3g falls back to read-only on a volume that it holds unsafe, without an error.
     try:
@@ -345,27 +336,3 @@ def _require_writable(handle: Any, place: str, volume: str) -> None:
         handle.rm(f"{place}{_WRITE_PROBE}")
     except RuntimeError as error:
         raise refusal.read_only(volume) from error
-
-
-def load_binding() -> Any:
-    """Return the guestfs module; raises HostNotReadyError when it is not installed."""
-    try:
-        import guestfs
-    except ImportError as error:
-        raise HostNotReadyError(
-            "The Python binding of libguestfs is not installed for this Python.",
-            "Install it from the distribution: apt install python3-guestfs (Debian, Ubuntu), "
-            "dnf install python3-libguestfs (Fedora), pacman -S libguestfs (Arch); a virtual "
-            "environment must be made with --system-site-packages.",
-        ) from error
-    return guestfs
-
-
-def guestfs_version() -> str:
-    """Return the version of libguestfs; raises HostNotReadyError when it is not installed."""
-    handle = load_binding().GuestFS(python_return_dict=True)
-    try:
-        found = handle.version()
-    finally:
-        handle.close()
-    return f"{found['major']}.{found['minor']}.{found['release']}"

@@ -228,7 +228,11 @@ class GuestfsFilesystem:
             if known != existing and not known.startswith(f"{existing}/")
         }
         with failing(f"delete {path}"):
-            self._handle.rm_rf(existing)
+            try:
+                self._handle.rm(existing)
+            except RuntimeError:
+                # A directory. It takes a program in the appliance, 0.04 s without KVM.
+                self._handle.rm_rf(existing)
 
     def free_space(self) -> int:
         """Return the free space of the volume, in bytes."""
