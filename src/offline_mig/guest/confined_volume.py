@@ -171,13 +171,15 @@ class ConfinedVolume:
     def read(self, path: str, *, limit: int = READ_LIMIT) -> bytes:
         """Return a file's content."""
         parts = []
-        offset = 0
-        while part := self.read_part(path, offset, messages.PIECE):
-            parts.append(part)
-            offset += len(part)
-            if offset > limit:
+        size = 0
+        while True:
+            parts.append(self.read_part(path, size, messages.PIECE))
+            size += len(parts[-1])
+            if size > limit:
                 raise too_large(path, limit)
-        return b"".join(parts)
+            # A shorter one is the last.
+            if len(parts[-1]) < messages.PIECE:
+                return b"".join(parts)
 
     def read_part(self, path: str, offset: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``offset``."""
