@@ -78,8 +78,7 @@ def create_overlay(
         overlay,
         brief=True,
     )
-    with overlay.open("rb") as stream:
-        return parse_qcow2_header(stream.read(MAX_HEADER), overlay.name).virtual_size
+    return _stated_size(overlay)
 
 
 def convert(
@@ -157,13 +156,21 @@ def check(path: Path, image_format: DiskFormat, virtual_size: int) -> None:
     try:
         if image_format is DiskFormat.QCOW2:
             run(["qemu-img", "check", "-q", "-f", image_format, path])
-        found = info(path, image_format).virtual_size
+            found = _stated_size(path)
+        else:
+            found = info(path, image_format).virtual_size
     except ToolFailedError as error:
         raise VerificationError(f"The converted disk is damaged: {error.message}", remedy) from None
     if found != virtual_size:
         raise VerificationError(
             f"The converted disk has {found} bytes instead of {virtual_size}.", remedy
         )
+
+
+def _stated_size(image: Path) -> int:
+    """Return the virtual size in the header of a qcow2 image that qemu wrote."""
+    with image.open("rb") as stream:
+        return parse_qcow2_header(stream.read(MAX_HEADER), image.name).virtual_size
 
 
 def _asked(*arguments: str | Path) -> Finished:

@@ -9,12 +9,13 @@ costs metadata only; whatever is copied from the overlay leaves the free space o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from offline_mig.guest.ntfs import VolumeKind, free_extents, read_state, volume_kind
-from offline_mig.guest.partition_table import read_partition_table
+from offline_mig.guest.partition_table import Partition, read_partition_table
 from offline_mig.images import qemu_img
 from offline_mig.images.image_reader import ImageReader
 from offline_mig.machine import DiskFormat, Window
@@ -46,15 +47,23 @@ def create_trimmed(
 
 
 def _free_clusters(reader: ImageReader) -> Iterator[tuple[int, int]]:
-    for partition in read_partition_table(reader.read, reader.size).partitions:
-        if partition.dynamic:
-            continue
-        if volume_kind(reader.read(partition.start, 512)) is not VolumeKind.NTFS:
-            continue
-        read = partial(_shifted, reader, partition.start)
-        state = read_state(read)
-        if state.readable and not state.dirty and not state.journal_open:
-            yield from _whole_clusters(partition.start, free_extents(read, _CLUSTER))
+    partitions = read_partition_table(reader.read, reader.size).partitions
+    # Most of the time passes in qemu-img, which is started for each piece that is read.
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        for extents in threads.map(partial(_free_clusters_of, reader), partitions):
+            yield from extents
+
+
+def _free_clusters_of(reader: ImageReader, partition: Partition) -> list[tuple[int, int]]:
+    if partition.dynamic:
+        return []
+    if volume_kind(reader.read(partition.start, 512)) is not VolumeKind.NTFS:
+        return []
+    read = partial(_shifted, reader, partition.start)
+    state = read_state(read)
+    if not state.readable or state.dirty or state.journal_open:
+        return []
+    return list(_whole_clusters(partition.start, free_extents(read, _CLUSTER)))
 
 
 def _shifted(reader: ImageReader, start: int, offset: int, size: int) -> bytes:
