@@ -67,7 +67,7 @@ def quick_qemu(handle: Any) -> Path | None:
             if content is None:
                 return None
             for outdated in folder.glob("vmlinux-*"):
-                outdated.unlink()
+                outdated.unlink(missing_ok=True)
             _write(unpacked, content, 0o600)
         script = _SCRIPT.format(
             digest=digest, unpacked=shlex.quote(str(unpacked)), qemu=shlex.quote(str(qemu))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 
-from offline_mig.drivers.archive import load_libarchive
-
 _SETUP_SECTORS_AT = 0x1F1
 _MAGIC_AT, _MAGIC = 0x202, b"HdrS"
 _VERSION_AT = 0x206
@@ -64,6 +62,9 @@ def _payload(image: bytes) -> bytes:
 
 
 def _unpacked(packed: bytes, packer: str, size: int) -> bytes:
+    # Needed once for each kernel of an appliance, and loaded no sooner.
+    from offline_mig.drivers.archive import load_libarchive
+
     libarchive = load_libarchive()
     kernel = bytearray()
     with (
