@@ -53,7 +53,8 @@ class Rates:
     measured: int = 0
 
 
-#: docs/performance.md, "Figures": 0.65 s for a guest of 60 MiB, and 0.86 s for each GiB more.
+#: docs/performance.md, "Figures", at the usual speed of the host there: 0.65 s for a guest of
+#: 60 MiB, and 0.86 s for each GiB more.
 PUBLISHED_RATES = Rates(0.6, 1024**3 / 0.86)
 #: One guest says nothing about how time grows with size.
 _ENOUGH_GUESTS = 5
