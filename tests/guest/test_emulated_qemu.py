@@ -183,6 +183,14 @@ def test_an_appliance_comes_up_by_it_and_without_it(
         return next(text for text in commands if "qemu-system-x86_64\0" in text.split(" ")[0])
 
     disks = (OpenedDisk(image, DiskFormat.RAW),)
+    handle = load_binding().GuestFS(python_return_dict=True)
+    built = Path(handle.get_cachedir(), f".guestfs-{os.geteuid()}", "appliance.d", "kernel")
+    if not built.exists():
+        # The first launch of all builds it.
+        with GuestfsEngine().open(disks, writable=False):
+            pass
+    if unpacked_kernel(built.read_bytes()) is None:
+        pytest.skip("the kernel of this appliance is packed in another way")
     with GuestfsEngine().open(disks, writable=False) as opened:
         assert opened.read(0, 0, 12) == b"first sector"
         unpacked = next((tmp_path / "offline-mig" / "appliance").glob("vmlinux-*"))
