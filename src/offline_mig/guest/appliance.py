@@ -38,6 +38,16 @@ def guestfs_version() -> str:
     return f"{found['major']}.{found['minor']}.{found['release']}"
 
 
+def device_name(number: int) -> str:
+    """Return what libguestfs calls a disk, from 0 on (guestfs(3), "Block devices")."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return f"/dev/sd{letters}"
+
+
 def emulated(binding: Any, disks: tuple[OpenedDisk, ...], *, writable: bool) -> Any:
     """Launch an appliance without KVM, in the quickest way that works here; see ``launched``."""
     unlaunched = binding.GuestFS(python_return_dict=True)

@@ -14,7 +14,7 @@ from typing import Any
 from offline_mig.errors import GuestRefusedError, HostNotReadyError, ToolFailedError
 from offline_mig.guest import refusal
 from offline_mig.guest.acceleration import find_acceleration, give_up_kvm, remember_told
-from offline_mig.guest.appliance import emulated, launched, load_binding
+from offline_mig.guest.appliance import device_name, emulated, launched, load_binding
 from offline_mig.guest.engine import OpenedDisk
 from offline_mig.guest.filesystem import (
     HIBERFIL,
@@ -113,7 +113,7 @@ class GuestfsDisks:
     def __init__(self, handle: Any, sizes: Sequence[int], notes: tuple[str, ...]) -> None:
         self._handle = handle
         self._sizes = tuple(sizes)
-        self._devices = [_device(number) for number in range(len(sizes))]
+        self._devices = [device_name(number) for number in range(len(sizes))]
         self._tables: dict[int, dict[int, tuple[int, int]]] = {}
         self._blocks: dict[tuple[int, int], bytes] = {}
         self._same_place: set[tuple[int, Partition]] = set()
@@ -317,16 +317,6 @@ class _Reading(AbstractContextManager[GuestfsFilesystem]):
         """Unmount it; what went wrong before must be heard, and not what then fails as well."""
         with suppress(ToolFailedError) if kind else nullcontext():
             self._unmount(self._place)
-
-
-def _device(number: int) -> str:
-    """Return what libguestfs calls a disk, whatever Linux does (guestfs(3), "Block devices")."""
-    name = ""
-    number += 1
-    while number:
-        number, letter = divmod(number - 1, 26)
-        name = chr(ord("a") + letter) + name
-    return f"/dev/sd{name}"
 
 
 def _require_writable(handle: Any, place: str, volume: str) -> None:
