@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from offline_mig.batch.host_limits import HostLimits, host_limits
+from offline_mig.batch.discovery import FoundMachine
+from offline_mig.batch.host_limits import HostLimits, host_limits, jobs_of
+from offline_mig.batch.plan_guests import GuestWork
 from offline_mig.conversion.engines import EngineChoice
 
 
@@ -22,6 +24,25 @@ from offline_mig.conversion.engines import EngineChoice
 )
 def test_the_scarcest_decides(limits: HostLimits, jobs: int) -> None:
     assert limits.jobs == jobs
+
+
+@pytest.mark.parametrize(
+    ("asked", "guests", "jobs"), [(5, 9, 5), (5, 2, 2), (5, 0, 1), (None, 1, 1)]
+)
+def test_never_more_at_once_than_there_are(
+    asked: int | None, guests: int, jobs: int, tmp_path: Path
+) -> None:
+    works = [
+        GuestWork(
+            str(number),
+            FoundMachine(tmp_path / f"{number}.vmx", str(number), ()),
+            {"engine": "userspace"},
+            0,
+            "",
+        )
+        for number in range(guests)
+    ]
+    assert jobs_of(asked, [tmp_path], works) == jobs
 
 
 def test_this_host(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from offline_mig.batch.board import Board
 from offline_mig.batch.cluster import cluster_crew
 from offline_mig.batch.crew import Crew, local_crew
 from offline_mig.batch.described_plan import described_plan
-from offline_mig.batch.host_limits import fitting_jobs
+from offline_mig.batch.host_limits import jobs_of
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.journal import read_batch
 from offline_mig.batch.orders import Progressed
@@ -87,7 +87,7 @@ def preflight(
     before = None if target is None else read_batch(target)
     guests = guests_of(scope, quickly(scope, chosen), before)
     places = [*scope.places, *filter(None, [target])]
-    size = jobs or scope.plan.jobs or fitting_jobs(places, guests)
+    size = jobs_of(jobs or scope.plan.jobs, places, guests)
     with open_memory() as memory, local_crew(size) as crew:
         watcher.begun(len(guests))
         rows = run_preflight(guests, target, crew, memory, watcher.seen, before)
@@ -153,7 +153,7 @@ def convert_many(
     with ExitStack() as opened:
         memory = opened.enter_context(open_memory())
         if scheduler is None:
-            size = jobs or fitting_jobs([*scope.places, target], guests)
+            size = jobs_of(jobs, [*scope.places, target], guests)
             crew: Crew = opened.enter_context(local_crew(size))
         else:
             crew = opened.enter_context(cluster_crew(scheduler, jobs, target))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from offline_mig.batch.crew import local_crew
-from offline_mig.batch.host_limits import fitting_jobs
+from offline_mig.batch.host_limits import jobs_of
 from offline_mig.batch.host_memory import open_memory
 from offline_mig.batch.journal import read_batch
 from offline_mig.batch.plan_file import BatchPlan
@@ -26,7 +26,7 @@ def described_plan(
     """
     before = None if output is None else read_batch(output)
     guests = guests_of(scope, quickly(scope, given), before)
-    size = jobs or fitting_jobs(scope.places, guests)
+    size = jobs_of(jobs, scope.places, guests)
     with open_memory() as memory, local_crew(size) as crew:
         rows = run_preflight(guests, output, crew, memory, lambda _: None, before)
     remarks = {row.source: _remark(row) for row in rows}

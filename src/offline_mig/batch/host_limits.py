@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +36,14 @@ class HostLimits:
         return max(1, min(self.processors, self.memory, self.disks or self.processors))
 
 
-def fitting_jobs(places: Iterable[Path], guests: Iterable[GuestWork]) -> int:
-    """Return how many of some guests to work on at once, between the folders ``places``."""
-    return host_limits(places, [named_engine(guest.given) for guest in guests]).jobs
+def jobs_of(asked: int | None, places: Iterable[Path], guests: Sequence[GuestWork]) -> int:
+    """Return how many of some guests to work on at once, between the folders ``places``.
+
+    That is as many as the user asks for or else as this host converts well, and never more than
+    there are: a crew too large would be told of, and each guest get less of the host.
+    """
+    fitting = asked or host_limits(places, [named_engine(guest.given) for guest in guests]).jobs
+    return max(1, min(fitting, len(guests)))
 
 
 def host_limits(places: Iterable[Path], choices: Iterable[EngineChoice]) -> HostLimits:

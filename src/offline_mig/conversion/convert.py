@@ -43,7 +43,6 @@ from offline_mig.conversion.workspace import (
 )
 from offline_mig.guest.engine import Engine, OpenedDisk
 from offline_mig.images import qemu_img
-from offline_mig.images.writeback import written_back
 from offline_mig.machine import DiskFormat, Machine
 from offline_mig.surgery.system_volume import DiskLayout, SystemVolume
 from offline_mig.targets.documents import TargetDocument, target_documents
@@ -213,11 +212,9 @@ def _convert(
         with watch.measure("copy"):
             progress.step("Copying the disks")
             copy.finish(progress.copied)
-        with watch.measure("verify"), ExitStack() as writing_out:
+        with watch.measure("verify"), workspace.stored_meanwhile(names):
             progress.step("Verifying")
             for job in jobs:
-                # What the operation changed; publishing waits for it.
-                writing_out.enter_context(written_back(job.target))
                 qemu_img.check(job.target, job.format, job.size)
             if engine.quick:
                 verify_results(engine, jobs, layout, volume, proposal)

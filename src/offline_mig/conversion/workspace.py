@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,23 @@ class Workspace:
         if executable:
             mode = stat.S_IMODE(path.stat().st_mode)
             path.chmod(mode | (mode & 0o444) >> 2)
+
+    @contextmanager
+    def stored_meanwhile(self, names: Iterable[str]) -> Iterator[None]:
+        """Put finished files on stable storage while something else is done in a ``with`` block.
+
+        Publishing does so as well, but then there is nothing to do but to wait for it. The block
+        ends when they are there. Raises OutputRefusedError for what the storage refuses: the kernel
+        tells that once, and whoever asks again later finds nothing wrong.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="store") as executor:
+            storing = [executor.submit(_sync, self.folder / name) for name in names]
+            yield
+            try:
+                for stored in storing:
+                    stored.result()
+            except OSError as error:
+                raise output_refused(error, self.output) from error
 
     def publish(
         self, names: Sequence[str], earlier: Sequence[str] = (), *, overwrite: bool
