@@ -68,10 +68,11 @@ def _run(arguments: argparse.Namespace, work: Path, media: Drivers) -> int:
     load = os.getloadavg()[0]
     print(f"load before: {load:.1f} on {os.cpu_count()} processors; memory is PSS, sampled")
     rounds: list[list[Run]] = []
-    for number in range(1 if short else arguments.rounds):
+    # The first is not timed: memory is measured, and whether the results are right.
+    for first in [True] + [False] * (1 if short else arguments.rounds):
         rounds.append([])
         for guest in built:
-            rounds[-1] += _round(guest, work, media, peer=peer, check=number == 0)
+            rounds[-1] += _round(guest, work, media, peer=peer, first=first)
     reached = figures.reached_goals(rounds)
     reached += _iso(built[0], work, media, 1 if short else _INSPECTIONS)
     if not short:
@@ -87,7 +88,7 @@ def _run(arguments: argparse.Namespace, work: Path, media: Drivers) -> int:
     return 0
 
 
-def _round(guest: Guest, work: Path, media: Drivers, *, peer: bool, check: bool) -> list[Run]:
+def _round(guest: Guest, work: Path, media: Drivers, *, peer: bool, first: bool) -> list[Run]:
     """Measure every way to convert a guest once, one after another."""
     _warm(guest)
     output = work / "output"
@@ -101,19 +102,21 @@ def _round(guest: Guest, work: Path, media: Drivers, *, peer: bool, check: bool)
         contenders.offline_mig(guest, output, "guestfs", media.folder),
         contenders.virt_v2v(guest, output, media.folder, work) if peer else None,
     ]
-    return [_one(one, guest, output, check=check) for one in chosen if one is not None]
+    return [_one(one, guest, output, first=first) for one in chosen if one is not None]
 
 
-def _one(contender: Contender, guest: Guest, output: Path, *, check: bool) -> Run:
+def _one(contender: Contender, guest: Guest, output: Path, *, first: bool = False) -> Run:
+    """Measure one way: its time, or as the ``first`` its memory and whether its result is right."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
-    usage, _ = measure(contender.command, environment=contender.environment)
+    usage, _ = measure(contender.command, environment=contender.environment, sampled=first)
     size = contender.result.stat().st_blocks * 512
-    if check and contender.name != "virt-v2v":
+    if first and contender.name != "virt-v2v":
         plain = contender.name.startswith("qemu-img")
         require_right(contender.result, guest.shape, converted=not plain)
     shutil.rmtree(output)
-    print(f"  {guest.shape.name:<11}{contender.name:<19}{usage.wall:7.2f} s", file=sys.stderr)
+    what = " (and memory)" if first else ""
+    print(f"  {guest.shape.name:<11}{contender.name:<19}{usage.wall:7.2f} s{what}", file=sys.stderr)
     return Run(contender.name, guest.shape.name, usage, size)
 
 
@@ -129,9 +132,11 @@ def _iso(guest: Guest, work: Path, media: Drivers, times: int) -> list[Reached]:
         contenders.offline_mig(guest, output, "userspace", drivers, name=name)
         for name, drivers in (("from-folder", media.folder), ("from-iso", media.iso))
     ]
+    for one in both:
+        _one(one, guest, output, first=True)
     more = []
-    for number in range(times):
-        folder, iso = (_one(one, guest, output, check=number == 0) for one in both)
+    for _ in range(times):
+        folder, iso = (_one(one, guest, output) for one in both)
         more.append(iso.usage.wall - folder.usage.wall)
     return [Reached("drivers from an ISO instead of a folder, more by", median(more), 1.0, "s")]
 
@@ -180,7 +185,8 @@ def _growth(work: Path, media: Drivers) -> list[Run]:
                 contenders.synced_floor(guest, output),
                 contenders.offline_mig(guest, output, "userspace", media.folder),
             )
-            runs += [_one(one, guest, output, check=False) for one in both]
+            runs += [_one(one, guest, output) for one in both]
+            runs.append(_one(both[1], guest, output, first=True))
         finally:
             guests.discard(guest)
     return runs

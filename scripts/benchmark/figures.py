@@ -62,9 +62,14 @@ class Reached:
         return self.measured <= self.at_most
 
 
-def figure(run: Run, name: str) -> float:
-    """Return one figure of a run by its name."""
-    return float(run.output if name == "output" else getattr(run.usage, name))
+def figure(run: Run, name: str) -> float | None:
+    """Return one figure of a run by its name, or None where it was not measured."""
+    sampled = run.usage.memory is not None
+    if name == "output":
+        return float(run.output)
+    if name in ("wall", "cpu") and sampled:
+        return None
+    return getattr(run.usage, name)  # type: ignore[no-any-return]
 
 
 def reached_goals(rounds: list[list[Run]]) -> list[Reached]:
@@ -75,8 +80,11 @@ def reached_goals(rounds: list[list[Run]]) -> list[Reached]:
         for runs in rounds:
             by_name = {run.contender: run for run in runs if run.guest == goal.guest}
             if goal.contender in by_name and goal.against in by_name:
-                mine, other = by_name[goal.contender], by_name[goal.against]
-                ratios.append(figure(mine, goal.figure) / figure(other, goal.figure))
+                mine, other = (
+                    figure(by_name[name], goal.figure) for name in (goal.contender, goal.against)
+                )
+                if mine is not None and other is not None:
+                    ratios.append(mine / other)
         if ratios:
             what = f"{goal.guest}: {goal.what} against {goal.against}"
             found.append(Reached(what, median(ratios), goal.at_most))
@@ -88,14 +96,19 @@ def medians(rounds: list[list[Run]]) -> dict[str, dict[str, dict[str, float]]]:
     grouped: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in (run for runs in rounds for run in runs):
         grouped[run.guest][run.contender].append(run)
-    names = ("wall", "cpu", "memory", "output", "written")
     return {
-        guest: {
-            contender: {name: median(figure(run, name) for run in runs) for name in names}
-            for contender, runs in contenders.items()
-        }
+        guest: {contender: _medians(runs) for contender, runs in contenders.items()}
         for guest, contenders in grouped.items()
     }
+
+
+def _medians(runs: list[Run]) -> dict[str, float]:
+    found = {}
+    for name in ("wall", "cpu", "memory", "output", "written"):
+        values = [value for run in runs if (value := figure(run, name)) is not None]
+        if values:
+            found[name] = median(values)
+    return found
 
 
 def show_medians(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
@@ -104,10 +117,10 @@ def show_medians(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None
     print("{:<11}{:<19}{:>8}{:>8}{:>10}{:>11}{:>12}".format(*head))
     for guest, contenders in found.items():
         for contender, took in contenders.items():
+            peak = f"{took['memory'] / 1024**2:10.0f}" if "memory" in took else f"{'-':>10}"
             print(
-                f"{guest:<11}{contender:<19}{took['wall']:8.2f}{took['cpu']:8.2f}"
-                f"{took['memory'] / 1024**2:10.0f}{took['output'] / 1e6:11.1f}"
-                f"{took['written'] / 1e6:12.1f}"
+                f"{guest:<11}{contender:<19}{took['wall']:8.2f}{took['cpu']:8.2f}{peak}"
+                f"{took['output'] / 1e6:11.1f}{took['written'] / 1e6:12.1f}"
             )
 
 

@@ -4,7 +4,8 @@ Time of the processors and bytes written are the kernel's own sums over all proc
 ended (getrusage(2), proc(5) on /proc/PID/io); this process adopts those whose parents went before
 them, so that none is missed. Memory is sampled: the sum of the proportional set sizes (PSS) of all
 processes at one time, where shared pages count once, which the sum of their resident sets (RSS)
-would count for each. Peaks shorter than a sample are missed.
+would count for each. Peaks shorter than a sample are missed. Sampling takes a good part of a
+processor and holds the processes up, so that what is timed is not sampled.
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ _GRACE = 20
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a command took: seconds, and bytes. ``memory`` is the peak of the whole tree."""
+    """What a command took: seconds, and bytes.
+
+    ``memory`` is the peak of the whole tree, or None where it was not sampled. Where it was, the
+    seconds are not to be relied on.
+    """
 
     wall: float
     cpu: float
-    memory: int
+    memory: int | None
     written: int
 
 
@@ -44,9 +49,14 @@ class CommandFailedError(Exception):
 
 
 def measure(
-    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    sampled: bool = False,
 ) -> tuple[Usage, str]:
     """Run a command to its end; returns what it took and what it printed.
+
+    ``sampled`` is whether memory is to be measured in place of time.
 
     Raises CommandFailedError.
     """
@@ -64,35 +74,37 @@ def measure(
         errors="replace",
         env={**os.environ, **(environment or {})},
     )
-    sampler = _Sampler(process.pid)
-    sampler.start()
+    sampler = _Sampler(process.pid) if sampled else None
     printed, _ = process.communicate()
     wall = time.perf_counter() - begin
-    sampler.end()
+    peak = sampler.end() if sampler is not None else None
     _reap()
     if process.returncode:
         tail = "\n".join(printed.splitlines()[-15:])
         raise CommandFailedError(f"{command[0]} ended with {process.returncode}:\n{tail}")
-    return Usage(wall, _cpu() - cpu, sampler.peak, _written() - written), printed
+    return Usage(wall, _cpu() - cpu, peak, _written() - written), printed
 
 
 class _Sampler(threading.Thread):
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
-        self.peak = 0
+        self._peak = 0
         self._root = root
         self._ended = threading.Event()
+        self.start()
 
     def run(self) -> None:
         begin = time.monotonic()
         pace = 0.0
         while not self._ended.wait(pace):
-            self.peak = max(self.peak, sum(map(_memory, _tree(self._root))))
+            self._peak = max(self._peak, sum(map(_memory, _tree(self._root))))
             pace = _PACE_AT_FIRST if time.monotonic() - begin < _AT_FIRST else _PACE_LATER
 
-    def end(self) -> None:
+    def end(self) -> int:
+        """Stop sampling; returns the peak."""
         self._ended.set()
         self.join()
+        return self._peak
 
 
 def _tree(root: int) -> Iterator[int]:

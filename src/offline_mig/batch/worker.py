@@ -7,6 +7,7 @@ takes only this process with it. SIGTERM abandons the guest, as Ctrl-C does a co
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -172,3 +173,6 @@ def _main(argument: str) -> None:
 
 if __name__ == "__main__":
     _main(*sys.argv[1:])
+    # The interpreter looks for garbage before it ends, a tenth of what starting it takes, and all
+    # of it is freed by that end.
+    gc.freeze()
