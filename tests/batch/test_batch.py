@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -313,3 +314,44 @@ def test_disk_full_in_the_middle(exports: Exports, drivers_dir: Path, tmp_path: 
     kept = left(tmp_path / "kept")
     # Those that were through were not touched again.
     assert sorted(guest.attempts for guest in kept.guests) == [1, 1, 1, 1]
+
+
+def test_a_batch_that_was_done_before_comes_out_of_the_cache(
+    exports: Exports, drivers_dir: Path, tmp_path: Path
+) -> None:
+    folder, output = exports(3), tmp_path / "out"
+    kept = command(folder, drivers_dir, output, "--cache", tmp_path / "kept")
+    done = offline_mig(*kept)
+    assert done.returncode == 0, done.stderr
+    first = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    shutil.rmtree(output)
+    # One guest is another by now.
+    vmx = next((folder / "xp-01").glob("*.vmx"))
+    vmx.write_text(vmx.read_text() + 'annotation = "changed"\n')
+
+    done = offline_mig(*kept)
+    assert done.returncode == 0, done.stderr
+    second = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    assert set(second) == set(first)
+    assert {name for name in first if second[name] != first[name]} == {
+        name for name in first if name.startswith("xp-01")
+    } - {"xp-01.xml"}
+    for guest in left(output).guests:
+        assert guest.log is not None
+        reused = guest.name != "xp-01"
+        assert ("came from the cache" in (output / guest.log).read_text()) == reused
+        assert any("came from the cache" in note for note in guest.notes) == reused
+        # The seconds of another time are no measure of this host.
+        assert (guest.seconds == {}) == reused
+
+
+def test_what_comes_from_a_cache_is_not_defined(
+    exports: Exports, drivers_dir: Path, tmp_path: Path
+) -> None:
+    done = offline_mig(
+        *command(exports(1), drivers_dir, tmp_path / "out", "--cache", tmp_path / "kept"),
+        *("--define", "test:///default"),
+    )
+    assert done.returncode == 8
+    assert "not defined on libvirt" in done.stderr
+    assert not (tmp_path / "out").exists()

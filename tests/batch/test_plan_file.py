@@ -26,6 +26,7 @@ from offline_mig.batch.plan_file import (
 from offline_mig.cli import main
 from offline_mig.conversion.named_options import named_engine, named_options
 from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.result_cache import ResultCache
 from offline_mig.errors import OutputRefusedError, PlanFileError
 from offline_mig.targets.devices import DiskBus, MachineType
 from offline_mig.targets.options import TargetKind
@@ -227,7 +228,8 @@ def test_what_is_written_reads_the_same(tmp_path: Path) -> None:
         PlannedGuest(Path('/exports/a "quoted" ü.vmx'), "a\\b", {"trim": False}, remark=remark),
         PlannedGuest(Path("/exports/b.vmx"), skip=True),
     )
-    wanted = BatchPlan(guests, Path("/out"), 2, {"drivers": ["/d.iso"], "target": ["qemu"]})
+    given = {"drivers": ["/d.iso"], "target": ["qemu"]}
+    wanted = BatchPlan(guests, Path("/out"), 2, given, ResultCache.of_size(Path("/kept"), 3))
     path = tmp_path / "plan.toml"
     write_plan(wanted, path)
     text = path.read_text()
@@ -239,6 +241,8 @@ def test_what_is_written_reads_the_same(tmp_path: Path) -> None:
         PlannedGuest(guests[1].source, skip=True),
     )
     assert (found.output, found.jobs, found.given) == (wanted.output, 2, wanted.given)
+    assert found.cache is not None
+    assert (found.cache.folder, found.cache.limit) == (Path("/kept"), 3 * 1024**3)
     with pytest.raises(OutputRefusedError, match="File exists"):
         write_plan(wanted, path)
 

@@ -7,7 +7,7 @@ are those of conversions by the names that the command line and plan files have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from offline_mig.batch.journal import read_batch
 from offline_mig.batch.orders import Progressed
 from offline_mig.batch.plan_file import chosen_options, require_new
 from offline_mig.batch.plan_file import write_plan as write_plan_file
-from offline_mig.batch.plan_guests import guests_of, plan_at
+from offline_mig.batch.plan_guests import GuestWork, guests_of, plan_at
 from offline_mig.batch.preflight import PreflightRow, Readiness
 from offline_mig.batch.preflight_record import PreflightForm, WritePlanForm
 from offline_mig.batch.preflight_record import preflight_record as record_of
@@ -32,7 +32,9 @@ from offline_mig.batch.preflight_record import write_plan_record as plan_record_
 from offline_mig.batch.preflight_run import Estimate, estimate, quickly, run_preflight
 from offline_mig.batch.record import GuestRecord
 from offline_mig.batch.run import BatchEnd, Watcher, run_batch
+from offline_mig.conversion.cached import require_undefined
 from offline_mig.conversion.named_options import named_engine
+from offline_mig.conversion.result_cache import ResultCache
 
 
 class NoOutputError(ValueError):
@@ -108,6 +110,7 @@ def write_plan(
     *,
     options: Mapping[str, Any] | None = None,
     jobs: int | None = None,
+    cache: ResultCache | None = None,
 ) -> int:
     """Look at all machines and write them into a new plan file; returns how many there are.
 
@@ -117,7 +120,9 @@ def write_plan(
     chosen = chosen_options(options)
     target = None if output is None else Path(output)
     scope = plan_at(Path(place), target)
-    plan = described_plan(scope, chosen, target or scope.plan.output, jobs or scope.plan.jobs)
+    folder = target or scope.plan.output
+    kept = cache or scope.plan.cache
+    plan = described_plan(scope, chosen, folder, jobs or scope.plan.jobs, kept)
     write_plan_file(plan, Path(plan_file))
     return len(plan.guests)
 
@@ -135,11 +140,13 @@ def convert_many(
     jobs: int | None = None,
     resume: bool = False,
     scheduler: str | None = None,
+    cache: ResultCache | None = None,
     watcher: Watcher | None = None,
 ) -> BatchEnd:
     """Convert all machines of a folder or a plan, several at once; see docs/batch.md.
 
-    ``scheduler`` is the address of a Dask scheduler whose workers are to do it. Called in the main
+    ``scheduler`` is the address of a Dask scheduler whose workers are to do it; ``cache`` is where
+    results are kept and taken from, in place of the plan's. Called in the main
     thread, SIGINT and SIGTERM end it in order. Raises NoOutputError, and OfflineMigError when it
     cannot begin; what a guest failed with stands in its record.
     """
@@ -150,6 +157,9 @@ def convert_many(
         raise NoOutputError("no folder for the results was named")
     guests = guests_of(scope, chosen, read_batch(target) if resume else None)
     jobs = jobs or scope.plan.jobs
+    cache = cache or scope.plan.cache
+    if cache is not None:
+        _require_undefined(guests)
     with ExitStack() as opened:
         memory = opened.enter_context(open_memory())
         if scheduler is None:
@@ -165,7 +175,14 @@ def convert_many(
             memory,
             resume=resume,
             unread=scope.unread,
+            cache=cache,
         )
+
+
+def _require_undefined(guests: Sequence[GuestWork]) -> None:
+    for guest in guests:
+        # Each would fail with it.
+        require_undefined(guest.given.get("define"))
 
 
 class _Unwatched:

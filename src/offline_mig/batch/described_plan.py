@@ -15,10 +15,15 @@ from offline_mig.batch.plan_file import BatchPlan
 from offline_mig.batch.plan_guests import Scope, guests_of, unread_text
 from offline_mig.batch.preflight import PreflightRow
 from offline_mig.batch.preflight_run import quickly, run_preflight
+from offline_mig.conversion.result_cache import ResultCache
 
 
 def described_plan(
-    scope: Scope, given: Mapping[str, Any], output: Path | None, jobs: int | None
+    scope: Scope,
+    given: Mapping[str, Any],
+    output: Path | None,
+    jobs: int | None,
+    cache: ResultCache | None,
 ) -> BatchPlan:
     """Look at the machines of a scope and return a plan of them all, blocked ones as well.
 
@@ -38,6 +43,7 @@ def described_plan(
         output=None if output is None else output.absolute(),
         jobs=jobs,
         given={**scope.plan.given, **given},
+        cache=cache,
         remark="\n".join(map(unread_text, scope.unread)),
     )
 

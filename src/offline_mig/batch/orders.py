@@ -26,6 +26,8 @@ class Order:
     ``given`` are the options of ``convert`` by their names, with absolute paths; ``size`` is what
     the source takes on disk in bytes; ``log`` is where to write what happens. Results from before
     ``since``, in seconds since 1970 by the clock of the output's storage, are none of the batch.
+    ``cache`` is a folder that results are kept in and taken from, and may hold ``cache_limit``
+    bytes.
     """
 
     task: Task
@@ -36,6 +38,8 @@ class Order:
     size: int = 0
     log: str | None = None
     since: float = 0.0
+    cache: str | None = None
+    cache_limit: int = 0
 
     def text(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -48,6 +52,8 @@ class Order:
             "size": self.size,
             "log": self.log,
             "since": self.since,
+            "cache": self.cache,
+            "cache_limit": self.cache_limit,
         }
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import tomlkit
 
 from offline_mig.conversion.named_options import named_options
+from offline_mig.conversion.result_cache import DEFAULT_SIZE, ResultCache
 from offline_mig.errors import OutputRefusedError, PlanFileError
 from offline_mig.sources.file_access import shown
 
@@ -47,13 +48,14 @@ class PlannedGuest:
 class BatchPlan:
     """A plan; ``given`` are options of all guests that do not have them themselves.
 
-    ``remark`` is on the plan as a whole.
+    ``cache`` is where results are kept and taken from, ``remark`` is on the plan as a whole.
     """
 
     guests: tuple[PlannedGuest, ...]
     output: Path | None = None
     jobs: int | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    cache: ResultCache | None = None
     remark: str = ""
 
 
@@ -100,7 +102,14 @@ def read_plan(path: Path) -> BatchPlan:
         output=None if output is None else folder / output,
         jobs=content.get("jobs"),
         given=absolute(content.get("options", {}), folder),
+        cache=_cache(content.get("cache"), folder),
     )
+
+
+def _cache(found: Mapping[str, Any] | None, folder: Path) -> ResultCache | None:
+    if found is None:
+        return None
+    return ResultCache.of_size(folder / found["folder"], found.get("size", DEFAULT_SIZE))
 
 
 def chosen_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -213,6 +222,10 @@ def write_plan(plan: BatchPlan, path: Path) -> None:
         document.add("output", tomlkit.item(str(plan.output)))
     if plan.jobs is not None:
         document.add("jobs", tomlkit.item(plan.jobs))
+    if plan.cache is not None:
+        cache = tomlkit.table()
+        cache.update({"folder": str(plan.cache.folder), "size": plan.cache.limit // 1024**3})
+        document.add("cache", cache)
     options = tomlkit.table()
     options.update(plan.given)
     document.add("options", options)

@@ -31,6 +31,7 @@ from offline_mig.batch.orders import (
 from offline_mig.batch.plan_guests import GuestWork, unread_text
 from offline_mig.batch.record import GuestRecord, GuestState
 from offline_mig.batch.resuming import resumed
+from offline_mig.conversion.result_cache import ResultCache
 from offline_mig.conversion.workspace import absolute_output, output_refused
 from offline_mig.errors import OutputRefusedError
 
@@ -104,13 +105,15 @@ def run_batch(
     *,
     resume: bool,
     unread: Sequence[Path] = (),
+    cache: ResultCache | None = None,
 ) -> BatchEnd:
     """Convert guests into ``output``; returns what became of them.
 
     With ``resume`` what is through stays as it is, and so do guests that were refused, as long as
     source, options and drivers are as they were. Without it there must be no batch yet. SIGINT has
     the guests at work finished and no other begun; a second one, and SIGTERM, has them abandoned.
-    ``unread`` are folders that could not be searched for guests, which is told.
+    ``unread`` are folders that could not be searched for guests, which is told. Results are kept in
+    ``cache``, and taken from there.
 
     Raises OutputRefusedError when the journal cannot be begun.
     """
@@ -128,7 +131,7 @@ def run_batch(
         except OSError as error:
             raise output_refused(error, output) from error
         board = Board({record.name: record for record in records})
-        run = _Run(guests, output, crew, watcher, memory, journal, board, began)
+        run = _Run(guests, output, crew, watcher, memory, journal, board, began, cache)
         run.to_its_end(unread)
     return BatchEnd(board, interrupted=board.finishing, unread=tuple(unread))
 
@@ -146,6 +149,7 @@ class _Run:
         journal: Journal,
         board: Board,
         began: float,
+        cache: ResultCache | None,
     ) -> None:
         self._work = {guest.name: guest for guest in guests}
         self._output = output
@@ -155,6 +159,7 @@ class _Run:
         self._journal = journal
         self._board = board
         self._began = began
+        self._cache = cache
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._unwritten: list[GuestRecord] = []
 
@@ -209,6 +214,8 @@ class _Run:
                 record.size,
                 str(log),
                 self._began,
+                None if self._cache is None else str(self._cache.folder),
+                0 if self._cache is None else self._cache.limit,
             )
             future = self._crew.submit(order, self._messages.put)
             future.add_done_callback(self._ended(record.name))
@@ -230,11 +237,9 @@ class _Run:
             self._watcher.say(self._board, "Abandoning the guests at work.")
             self._crew.abandon()
         else:
-            self._watcher.say(
-                self._board,
-                f"Finishing the guests at work, {len(self._board.running)}; interrupt once more "
-                "to abandon them.",
-            )
+            count = len(self._board.running)
+            what = f"Finishing the guests at work, {count}; interrupt once more to abandon them."
+            self._watcher.say(self._board, what if count else "No guest is at work: ending.")
         self._board.finishing = True
 
     def _end(self, ended: _Ended) -> None:

@@ -23,11 +23,15 @@ from offline_mig.batch.earlier_result import earlier_result
 from offline_mig.batch.look import look_at
 from offline_mig.batch.orders import End, Order, Result, Task, order_of
 from offline_mig.batch.preflight import row_record
+from offline_mig.conversion.cached import Reused, convert_cached
 from offline_mig.conversion.convert import convert
 from offline_mig.conversion.engines import choose_engine
 from offline_mig.conversion.named_options import named_engine, named_options
+from offline_mig.conversion.options import ConvertOptions
+from offline_mig.conversion.result_cache import ResultCache
 from offline_mig.conversion.workspace import WorkspaceBusyError, recover_workspace
 from offline_mig.errors import OfflineMigError
+from offline_mig.guest.engine import Engine
 from offline_mig.interruption import Terminated, interruptions
 from offline_mig.scratch import own_scratch
 
@@ -102,7 +106,7 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
             break
         try:
             engine = choose_engine(named_engine(order.given), options.moment)
-            report = cast("dict[str, Any]", convert(source, options, engine, teller).report.record)
+            report = _converted(source, options, order, engine, teller)
             break
         except Terminated:
             # It may have arrived in the middle of tidying up, with the results in place.
@@ -127,6 +131,22 @@ def _convert(order: Order, teller: _Teller) -> dict[str, Any]:
         "notes": report["notes"],
         "written": sum((options.output / name).stat().st_blocks * 512 for name in disks),
     }
+
+
+def _converted(
+    source: Path, options: ConvertOptions, order: Order, engine: Engine, teller: _Teller
+) -> dict[str, Any]:
+    """Convert the guest or take it from the cache; returns the report."""
+    if order.cache is None:
+        return cast("dict[str, Any]", convert(source, options, engine, teller).report.record)
+    cache = ResultCache(Path(order.cache), order.cache_limit)
+    done = convert_cached(source, options, cache, engine, teller)
+    if not isinstance(done, Reused):
+        return cast("dict[str, Any]", done.report.record)
+    teller.log("The results came from the cache.")
+    # What the conversion took was another time's.
+    notes = [*done.report["notes"], f"The results came from the cache {cache.folder}."]
+    return {**done.report, "seconds": {}, "notes": notes}
 
 
 _TASKS: dict[Task, Callable[[Order, _Teller], dict[str, Any]]] = {

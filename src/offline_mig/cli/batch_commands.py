@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from offline_mig.api import batches
 from offline_mig.cli.batch_screen import watching
+from offline_mig.cli.cache_options import asked_cache, cache_options
 from offline_mig.cli.convert_options import by_name, convert_options
 from offline_mig.cli.failure import INTERRUPTED
 from offline_mig.cli.json_output import print_json
@@ -65,6 +66,7 @@ def preflight(
 @convert_options
 @click.option("-o", "--output", type=PATH, help="Folder for all results. [required unless in PLAN]")
 @JOBS
+@cache_options
 @click.option("--resume", is_flag=True, help="Go on with a batch: only what is left is done.")
 @click.option(
     "--write-plan",
@@ -86,6 +88,8 @@ def batch(
     resume: bool,
     plan_file: Path | None,
     scheduler: str | None,
+    cache: Path | None,
+    cache_size: int,
     quiet: bool,
     as_json: bool,
     **given: Any,
@@ -97,8 +101,11 @@ def batch(
     guests are converted, with 13 when some are not.
     """
     chosen = _chosen(given)
+    kept = asked_cache(cache, cache_size)
     if plan_file is not None:
-        machines = batches.write_plan(place, plan_file, output, options=chosen, jobs=jobs)
+        machines = batches.write_plan(
+            place, plan_file, output, options=chosen, jobs=jobs, cache=kept
+        )
         click.echo(f"{plan_file} was written, with {plural(machines, 'machine')}.", err=True)
         if as_json:
             print_json(batches.write_plan_record(plan_file, machines))
@@ -112,6 +119,7 @@ def batch(
                 jobs=jobs,
                 resume=resume,
                 scheduler=scheduler,
+                cache=kept,
                 watcher=watcher,
             )
         except batches.NoOutputError as error:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from offline_mig.api import converting
 from offline_mig.cli import convert_screen
+from offline_mig.cli.cache_options import asked_cache, cache_options
 from offline_mig.cli.convert_options import by_name, convert_options
 from offline_mig.cli.json_output import print_json
 from offline_mig.cli.parameters import JSON, PATH
@@ -19,7 +20,6 @@ from offline_mig.cli.screen import Screen
 from offline_mig.conversion.cached import Reused
 from offline_mig.conversion.convert import Conversion
 from offline_mig.conversion.named_options import named_engine, named_options
-from offline_mig.conversion.result_cache import ResultCache
 
 
 @click.command("convert")
@@ -33,21 +33,7 @@ from offline_mig.conversion.result_cache import ResultCache
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
 @click.option("--name", help="Name of the converted guest. [default: the machine's own]")
-@click.option(
-    "--cache",
-    type=PATH,
-    metavar="DIR",
-    help="Keep the results in DIR as well, and take them from there when nothing has changed that "
-    "they depend on.",
-)
-@click.option(
-    "--cache-size",
-    type=click.IntRange(1),
-    metavar="GIB",
-    default=100,
-    show_default=True,
-    help="What the cache may take on disk.",
-)
+@cache_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @JSON
 def convert_command(
@@ -84,10 +70,10 @@ def convert_command(
             convert_screen.show_rehearsal(rehearsal, shlex.join(["offline-mig", *arguments]))
         return
     done: Conversion | Reused
-    if cache is None:
+    kept = asked_cache(cache, cache_size)
+    if kept is None:
         done = converting.convert(source, options, engine=engine, progress=progress)
     else:
-        kept = ResultCache(cache, cache_size * 1024**3)
         done = converting.convert_cached(source, options, kept, engine=engine, progress=progress)
     if as_json:
         print_json(converting.conversion_record(done))

@@ -59,11 +59,7 @@ def convert_cached(
     Raises OfflineMigError, as ``convert`` does, and OutputRefusedError where the machine is to be
     defined: whether it still is, no cache can tell.
     """
-    if options.define is not None:
-        raise OutputRefusedError(
-            "Results out of a cache are not defined on libvirt.",
-            "Leave --define or --cache out; 'virsh define' takes the .xml.",
-        )
+    require_undefined(options.define)
     cache.prepare()
     progress.step("Comparing with what is in the cache")
     machine, key = _identified(source, options, cache, engine)
@@ -82,6 +78,15 @@ def convert_cached(
     except (OfflineMigError, OSError) as error:
         progress.note(f"The results are not kept in the cache: {error}")
     return done
+
+
+def require_undefined(connection: str | None) -> None:
+    """Raise OutputRefusedError where results out of a cache are to be defined on libvirt."""
+    if connection is not None:
+        raise OutputRefusedError(
+            "Results out of a cache are not defined on libvirt.",
+            "Leave --define or --cache out; 'virsh define' takes the .xml.",
+        )
 
 
 def _identified(

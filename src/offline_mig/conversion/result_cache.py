@@ -28,6 +28,8 @@ from offline_mig.processes import run
 
 _MANIFEST = "entry.json"
 _SCHEMA = "offline-mig/cache-entry/1"
+#: What a cache may take on disk where nobody says, in GiB.
+DEFAULT_SIZE = 100
 #: What marks a folder as a cache for whoever goes through folders (bford.info/cachedir).
 TAG = "CACHEDIR.TAG"
 _TAG_CONTENT = "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -49,8 +51,13 @@ class ResultCache:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder.absolute()
         self.hashes = ContentHashes(self.folder / "hashes")
-        self._limit = limit
+        self.limit = limit
         self._entries = self.folder / "entries"
+
+    @classmethod
+    def of_size(cls, folder: Path, size: int = DEFAULT_SIZE) -> ResultCache:
+        """Return the cache in a folder that may take ``size`` GiB."""
+        return cls(folder, size * 1024**3)
 
     def prepare(self) -> None:
         """Make the folder; raises OutputRefusedError."""
@@ -130,7 +137,7 @@ class ResultCache:
                 used[folder] = ((folder / _MANIFEST).stat().st_mtime, size)
         total = sum(size for _, size in used.values())
         for folder, (_, size) in sorted(used.items(), key=lambda item: item[1]):
-            if total <= self._limit:
+            if total <= self.limit:
                 return
             if _remove(folder):
                 total -= size
