@@ -25,6 +25,7 @@ from fixtures.published_schemas import require_valid
 from fixtures.result import tree_state
 from offline_mig.batch.journal import journal_path, read_batch
 from offline_mig.batch.record import BatchRecord, GuestState
+from offline_mig.summary.folder import read_folder
 
 pytestmark = pytest.mark.conversion
 
@@ -343,15 +344,27 @@ def test_a_batch_that_was_done_before_comes_out_of_the_cache(
         assert any("came from the cache" in note for note in guest.notes) == reused
         # The seconds of another time are no measure of this host.
         assert (guest.seconds == {}) == reused
+    for result in read_folder(output):
+        reused = result.name != "xp-01"
+        assert (result.seconds == {}) == reused
+        assert any("came from the cache" in note for note in result.notes) == reused
 
 
-def test_what_comes_from_a_cache_is_not_defined(
+def test_a_cache_that_no_guest_could_use_ends_the_batch_before_it_begins(
     exports: Exports, drivers_dir: Path, tmp_path: Path
 ) -> None:
-    done = offline_mig(
-        *command(exports(1), drivers_dir, tmp_path / "out", "--cache", tmp_path / "kept"),
-        *("--define", "test:///default"),
-    )
-    assert done.returncode == 8
-    assert "not defined on libvirt" in done.stderr
-    assert not (tmp_path / "out").exists()
+    folder, output = exports(1), tmp_path / "out"
+    (tmp_path / "file").write_text("in the way")
+    for options, reason in (
+        (("--cache", tmp_path / "kept", "--define", "test:///default"), "not defined on libvirt"),
+        (("--cache", output), "both the cache and the folder of the results"),
+        (("--cache", folder), "of a source"),
+        (("--cache", tmp_path / "file"), "cannot be used"),
+    ):
+        done = offline_mig(*command(folder, drivers_dir, output, *options))
+        assert done.returncode == 8
+        assert reason in done.stderr
+        assert not output.exists()
+    done = offline_mig(*command(folder, drivers_dir, output, "--cache-size", "3"))
+    assert done.returncode == 2
+    assert "--cache-size goes with --cache" in done.stderr

@@ -192,6 +192,26 @@ def test_a_batch_tells_of_guests_that_came_to_nothing(
     assert line[0] == "'=cmd"
 
 
+def test_results_that_were_in_the_way_of_a_batch_are_told_of_once(
+    reports: dict[GuestKind, Report], tmp_path: Path
+) -> None:
+    put(tmp_path, reports[GuestKind.XP])
+    name = reports[GuestKind.XP]["source"]["machine"]["name"]
+    with open_journal(tmp_path) as journal:
+        journal.begin()
+        journal.add(
+            GuestRecord(
+                name, Path("/a.vmx"), GuestState.FAILED, message="There are results already.",
+                exit_code=8,
+            )
+        )  # fmt: skip
+    done = report_on(tmp_path, "--json")
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["guests"]
+    assert (row["name"], row["state"]) == (name, "converted")
+    assert "There are results already." in (tmp_path / "summary.html").read_text()
+
+
 def test_a_guest_that_was_cut_off_behind_its_report_is_told_of_once(
     reports: dict[GuestKind, Report], tmp_path: Path
 ) -> None:

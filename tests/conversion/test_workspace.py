@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from fixtures.running_guest import running_guest
 from offline_mig.conversion.workspace import (
+    Workspace,
     WorkspaceBusyError,
     open_workspace,
     recover_workspace,
@@ -162,3 +167,43 @@ def test_a_result_that_a_running_machine_has_open_is_not_replaced(tmp_path: Path
             refuse_existing(tmp_path, [disk.name], (), overwrite=True)
         assert "-o" in caught.value.remedy
     refuse_existing(tmp_path, [disk.name], (), overwrite=True)
+
+
+def test_what_the_storage_refuses_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with open_workspace(tmp_path, "guest") as workspace:
+        put(workspace.folder, "new")
+        with (
+            pytest.raises(OutputRefusedError, match=r"storage with .* failed"),
+            workspace.stored_meanwhile(NAMES),
+        ):
+            pass
+
+
+def test_an_error_does_not_wait_for_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def wait(_descriptor: int) -> None:
+        asked.set()
+        answered.wait(30)
+
+    def interrupted(workspace: Workspace) -> None:
+        with workspace.stored_meanwhile(NAMES):
+            assert asked.wait(30)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", wait)
+    with open_workspace(tmp_path, "guest") as workspace:
+        put(workspace.folder, "new")
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(workspace)
+        assert time.monotonic() - began < 15
+        answered.set()

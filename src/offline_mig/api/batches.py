@@ -30,9 +30,10 @@ from offline_mig.batch.preflight_record import PreflightForm, WritePlanForm
 from offline_mig.batch.preflight_record import preflight_record as record_of
 from offline_mig.batch.preflight_record import write_plan_record as plan_record_of
 from offline_mig.batch.preflight_run import Estimate, estimate, quickly, run_preflight
-from offline_mig.batch.record import GuestRecord
+from offline_mig.batch.record import GuestRecord, GuestState
+from offline_mig.batch.resuming import resumed
 from offline_mig.batch.run import BatchEnd, Watcher, run_batch
-from offline_mig.conversion.cached import require_undefined
+from offline_mig.conversion.cached import require_apart, require_undefined
 from offline_mig.conversion.named_options import named_engine
 from offline_mig.conversion.result_cache import ResultCache
 
@@ -155,15 +156,18 @@ def convert_many(
     target = scope.plan.output if output is None else Path(output)
     if target is None:
         raise NoOutputError("no folder for the results was named")
-    guests = guests_of(scope, chosen, read_batch(target) if resume else None)
+    before = read_batch(target) if resume else None
+    guests = guests_of(scope, chosen, before)
     jobs = jobs or scope.plan.jobs
     cache = cache or scope.plan.cache
     if cache is not None:
-        _require_undefined(guests)
+        _require_usable(cache, guests, target, scope.places)
     with ExitStack() as opened:
         memory = opened.enter_context(open_memory())
         if scheduler is None:
-            size = jobs_of(jobs, [*scope.places, target], guests)
+            left = {r.name for r in resumed(guests, before) if r.state is GuestState.WAITING}
+            waiting = [guest for guest in guests if guest.name in left]
+            size = jobs_of(jobs, [*scope.places, target], waiting)
             crew: Crew = opened.enter_context(local_crew(size))
         else:
             crew = opened.enter_context(cluster_crew(scheduler, jobs, target))
@@ -179,10 +183,15 @@ def convert_many(
         )
 
 
-def _require_undefined(guests: Sequence[GuestWork]) -> None:
+def _require_usable(
+    cache: ResultCache, guests: Sequence[GuestWork], output: Path, places: Sequence[Path]
+) -> None:
+    """Raise OutputRefusedError for a cache that every guest would fail with."""
     for guest in guests:
-        # Each would fail with it.
         require_undefined(guest.given.get("define"))
+    for folder in (output, *places):
+        require_apart(cache, folder)
+    cache.prepare()
 
 
 class _Unwatched:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_mig.batch.journal import journal_path
+from offline_mig.conversion.result_cache import TAG as CACHE_TAG
 from offline_mig.errors import OfflineMigError, SourceUnreadableError
 from offline_mig.images.qcow2_header import MAGIC as QCOW2_MAGIC
 from offline_mig.images.qcow2_header import parse_qcow2_header
@@ -100,6 +101,7 @@ def find_machines(place: Path, besides: Sequence[Path] = ()) -> Discovery:
             if not entry.startswith(".")
             and Path(name, entry).resolve() not in left_out
             and not os.path.lexists(journal_path(Path(name, entry)))
+            and not os.path.lexists(Path(name, entry, CACHE_TAG))
         )
         if files and not os.access(name, os.X_OK):
             # The names in it can be read, and nothing else.

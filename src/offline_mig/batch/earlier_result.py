@@ -34,7 +34,7 @@ def earlier_result(source: Path, options: ConvertOptions, since: float) -> dict[
             report["schema"] == SCHEMA
             and report["tools"]["offline-mig"] == __version__
             and report_file.stat().st_mtime >= since
-            and report["options"] == json.loads(json.dumps(plain(options)))
+            and _asked(report["options"]) == _asked(json.loads(json.dumps(plain(options))))
             and source.resolve() in (machine_source, machine_source.parent)
             and all(_is_as_then(state) for state in report["source"]["files"])
             and all((options.output / name).is_file() for name in report["published"])
@@ -43,6 +43,11 @@ def earlier_result(source: Path, options: ConvertOptions, since: float) -> dict[
         # No report, or one of something else: then there is everything left to do.
         return None
     return report if same else None
+
+
+def _asked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the results depend on: not whether others might be replaced by them."""
+    return {key: value for key, value in options.items() if key != "overwrite"}
 
 
 def _is_as_then(state: dict[str, Any]) -> bool:

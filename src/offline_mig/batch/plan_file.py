@@ -224,7 +224,9 @@ def write_plan(plan: BatchPlan, path: Path) -> None:
         document.add("jobs", tomlkit.item(plan.jobs))
     if plan.cache is not None:
         cache = tomlkit.table()
-        cache.update({"folder": str(plan.cache.folder), "size": plan.cache.limit // 1024**3})
+        cache.update(
+            {"folder": str(plan.cache.folder), "size": max(1, plan.cache.limit // 1024**3)}
+        )
         document.add("cache", cache)
     options = tomlkit.table()
     options.update(plan.given)

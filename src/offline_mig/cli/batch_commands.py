@@ -89,7 +89,7 @@ def batch(
     plan_file: Path | None,
     scheduler: str | None,
     cache: Path | None,
-    cache_size: int,
+    cache_size: int | None,
     quiet: bool,
     as_json: bool,
     **given: Any,

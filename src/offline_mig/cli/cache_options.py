@@ -18,9 +18,7 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--cache-size",
         type=click.IntRange(1),
         metavar="GIB",
-        default=DEFAULT_SIZE,
-        show_default=True,
-        help="What the cache may take on disk.",
+        help=f"What the cache may take on disk.  [default: {DEFAULT_SIZE}]",
     )
     folder = click.option(
         "--cache",
@@ -32,6 +30,13 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return folder(size(command))
 
 
-def asked_cache(cache: Path | None, cache_size: int) -> ResultCache | None:
-    """Return the cache that was asked for; ``cache_size`` is in GiB."""
-    return None if cache is None else ResultCache.of_size(cache, cache_size)
+def asked_cache(cache: Path | None, cache_size: int | None) -> ResultCache | None:
+    """Return the cache that was asked for; ``cache_size`` is in GiB.
+
+    Raises click.UsageError for a size without a folder.
+    """
+    if cache is None:
+        if cache_size is not None:
+            raise click.UsageError("--cache-size goes with --cache.")
+        return None
+    return ResultCache.of_size(cache, cache_size or DEFAULT_SIZE)

@@ -41,7 +41,7 @@ def convert_command(
     output: Path | None,
     dry_run: bool,
     cache: Path | None,
-    cache_size: int,
+    cache_size: int | None,
     quiet: bool,
     as_json: bool,
     **given: Any,

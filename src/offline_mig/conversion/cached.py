@@ -60,6 +60,8 @@ def convert_cached(
     defined: whether it still is, no cache can tell.
     """
     require_undefined(options.define)
+    for folder in (options.output, source if source.is_dir() else source.parent):
+        require_apart(cache, folder)
     cache.prepare()
     progress.step("Comparing with what is in the cache")
     machine, key = _identified(source, options, cache, engine)
@@ -86,6 +88,15 @@ def require_undefined(connection: str | None) -> None:
         raise OutputRefusedError(
             "Results out of a cache are not defined on libvirt.",
             "Leave --define or --cache out; 'virsh define' takes the .xml.",
+        )
+
+
+def require_apart(cache: ResultCache, folder: Path) -> None:
+    """Raise OutputRefusedError where a cache is the very folder of results or sources."""
+    if cache.folder.resolve() == folder.resolve():
+        raise OutputRefusedError(
+            f"{cache.folder} is both the cache and the folder of the results or of a source.",
+            "Choose another folder with --cache; it may lie in this one.",
         )
 
 

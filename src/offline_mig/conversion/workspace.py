@@ -55,14 +55,18 @@ class Workspace:
         ends when they are there. Raises OutputRefusedError for what the storage refuses: the kernel
         tells that once, and whoever asks again later finds nothing wrong.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="store") as executor:
+        executor = ThreadPoolExecutor(1, thread_name_prefix="store")
+        try:
             storing = [executor.submit(_sync, self.folder / name) for name in names]
             yield
-            try:
-                for stored in storing:
+            for stored in storing:
+                try:
                     stored.result()
-            except OSError as error:
-                raise output_refused(error, self.output) from error
+                except OSError as error:
+                    raise output_refused(error, self.output) from error
+        finally:
+            # What failed meanwhile is told at once: nothing will be published.
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def publish(
         self, names: Sequence[str], earlier: Sequence[str] = (), *, overwrite: bool
@@ -277,6 +281,11 @@ def output_refused(error: OSError, output: Path) -> OutputRefusedError:
         return OutputRefusedError(
             f"The disk with {output} is full.",
             "Free some space or choose another folder with -o; nothing was left behind.",
+        )
+    if error.errno == errno.EIO:
+        return OutputRefusedError(
+            f"The storage with {output} failed: {error.strerror}.",
+            "See what the kernel says of it (dmesg), and choose another folder with -o.",
         )
     return OutputRefusedError(
         f"The results cannot be written to {output}: {error.strerror}.",

@@ -27,9 +27,23 @@ def with_batch(results: Sequence[GuestResult], folder: Path) -> tuple[GuestResul
     batch = read_batch(folder)
     if batch is None:
         return tuple(results)
-    logs = {guest.report: guest.log for guest in batch.guests if guest.report is not None}
-    known = (replace(result, log=logs.get(result.report) or "") for result in results)
+    guests = {guest.report or f"{guest.name}.report.json": guest for guest in batch.guests}
+    known = (_with_batch(result, guests.get(result.report)) for result in results)
     return (*known, *_others(batch.guests, {result.report for result in results}))
+
+
+def _with_batch(result: GuestResult, guest: GuestRecord | None) -> GuestResult:
+    if guest is None:
+        return result
+    if guest.state is GuestState.CONVERTED:
+        # Of results that came from a cache, the report tells what another conversion took.
+        seconds = result.seconds if guest.seconds else {}
+        notes = tuple(dict.fromkeys((*result.notes, *guest.notes)))
+        return replace(result, log=guest.log or "", seconds=seconds, notes=notes)
+    if guest.state is GuestState.FAILED:
+        note = f"These results are not the batch's, which ended with: {guest.message}"
+        return replace(result, log=guest.log or "", notes=(*result.notes, note))
+    return result
 
 
 def _others(guests: Sequence[GuestRecord], reports: set[str]) -> Iterator[GuestResult]:
@@ -39,10 +53,13 @@ def _others(guests: Sequence[GuestRecord], reports: set[str]) -> Iterator[GuestR
                 yield _without_results(
                     guest, "It was converted, and its report is not there any more.", ""
                 )
+        # Of one that has a report that tells: it was cut off before the line on its end, or the
+        # results of an earlier conversion were in its way.
+        elif f"{guest.name}.report.json" in reports:
+            continue
         elif guest.state is GuestState.FAILED:
             yield _without_results(guest, guest.message, guest.remedy)
-        # One that was cut off between its report and the line on its end is told of by its report.
-        elif f"{guest.name}.report.json" not in reports:
+        else:
             yield _without_results(guest, _REASONS[guest.state], _REMEDY)
 
 
