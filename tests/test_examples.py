@@ -35,8 +35,8 @@ def github_steps() -> list[str]:
 
 
 def gitlab_lines() -> list[str]:
-    script: list[str] = yaml.safe_load(GITLAB.read_text())["convert"]["script"]
-    return script
+    job = yaml.safe_load(GITLAB.read_text())["convert"]
+    return [*job["script"], *job["after_script"]]
 
 
 @pytest.fixture
