@@ -55,7 +55,7 @@ class ResultCache:
         self._entries = self.folder / "entries"
 
     @classmethod
-    def of_size(cls, folder: Path, size: int = DEFAULT_SIZE) -> ResultCache:
+    def of_size(cls, folder: Path, size: int) -> ResultCache:
         """Return the cache in a folder that may take ``size`` GiB."""
         return cls(folder, size * 1024**3)
 
