@@ -147,8 +147,9 @@ def convert_many(
     """Convert all machines of a folder or a plan, several at once; see docs/batch.md.
 
     ``scheduler`` is the address of a Dask scheduler whose workers are to do it; ``cache`` is where
-    results are kept and taken from, in place of the plan's. Called in the main thread, SIGINT and SIGTERM end it in order. Raises NoOutputError, and OfflineMigError when it
-    cannot begin; what a guest failed with stands in its record.
+    results are kept and taken from, in place of the plan's. Called in the main thread, SIGINT and
+    SIGTERM end it in order. Raises NoOutputError, and OfflineMigError when it cannot begin; what a
+    guest failed with stands in its record.
     """
     chosen = chosen_options(options)
     scope = plan_at(Path(place), None if output is None else Path(output))
